@@ -1,0 +1,15 @@
+//! handoff-watcher
+
+mod config;
+mod error;
+mod event;
+#[allow(dead_code)]
+mod listing;
+mod payload;
+
+pub use config::{
+    DEFAULT_POLL_INTERVAL_MS, DEFAULT_RUNTIME_DIR, HandoffWatcherConfig, RUNTIME_DIR_VARIABLE, WATCH_INTERVAL_VARIABLE,
+};
+pub use error::{Error, ErrorKind};
+pub use event::{HandoffEvent, RemovedReason};
+pub use payload::{HandoffPayload, Model};

@@ -1,0 +1,65 @@
+//! [pure] The words that scan, read and reconcile share: names, stamps, listings. Nothing here does anything.
+
+use std::ffi::OsStr;
+use std::sync::Arc;
+
+/// The name of a file in the watched directory, without the directory. Interned: the scanner and the core share one.
+pub(crate) type FileName = Arc<OsStr>;
+
+/// What `stat` says of a file, each in full resolution. Different in any field means "may have changed"; equal does not
+/// mean "unchanged" until the stamp has settled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Stamp {
+    pub(crate) device: u64,
+    pub(crate) inode: u64,
+    pub(crate) size: u64,
+    pub(crate) mtime: i64,
+    pub(crate) ctime: i64,
+    pub(crate) mtime_nanos: u32,
+    pub(crate) ctime_nanos: u32,
+}
+
+/// Something under a handoff's name that is not a regular file, and so is never opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum OtherKind {
+    Directory,
+    Fifo,
+    Socket,
+    Device,
+    /// Only where symbolic links are not followed.
+    Symlink,
+}
+
+/// What a listing saw under one name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Seen {
+    /// A regular file.
+    File(Stamp),
+    /// Something else.
+    Other(OtherKind),
+    /// The name is listed, but leads nowhere: a symbolic link to nothing, or a file that vanished meanwhile.
+    Absent,
+    /// `stat` failed with this error number; nothing is known.
+    Failed(i32),
+}
+
+/// One name of a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) name: FileName,
+    pub(crate) seen: Seen,
+}
+
+/// A complete, successful listing: every handoff name of the directory once, sorted by name. A listing that broke off is
+/// never one of these.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Listing {
+    pub(crate) entries: Vec<Entry>,
+}
+
+/// Whether a name is a handoff's (CLOUD-3010: `*.json`): it ends in `.json`, and is not hidden. Backups (`a.json.bak`,
+/// `a.json~`), editors' files (`.a.json.swp`) and temporary files are thereby none.
+pub(crate) fn is_handoff_name(name: &OsStr) -> bool {
+    let bytes = name.as_encoded_bytes();
+    bytes.len() > b".json".len() && bytes.ends_with(b".json") && bytes[0] != b'.'
+}
