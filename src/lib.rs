@@ -1,6 +1,8 @@
 //! handoff-watcher
 
 mod config;
+#[allow(dead_code)]
+mod directory;
 mod error;
 mod event;
 #[allow(dead_code)]

@@ -1,0 +1,175 @@
+//! [fs] An open directory: the one place where scan and read touch the system.
+//!
+//! In: the path of the watched directory, names in it. Out: descriptors, stamps, error numbers.
+//!
+//! Every call is made again when a signal interrupts it: a host's signal handlers are none of a file's business.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, openat, statat};
+use rustix::io::{Errno, retry_on_intr};
+
+use crate::error::Error;
+use crate::listing::{OtherKind, Seen, Stamp};
+
+/// A directory that is open for one round of listing and reading, and is closed when dropped.
+///
+/// It is opened by its path anew for each round. So a symbolic link that was flipped, a directory that was recreated
+/// and a file system that was mounted over it are followed at once, and nothing keeps a file system busy between polls.
+/// Within a round all names are taken relative to the descriptor: a round never mixes two directories.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    fd: OwnedFd,
+}
+
+impl Directory {
+    /// Opens the directory, following symbolic links. Never blocks on a FIFO and never opens a device that stands in
+    /// the directory's place: both are refused as "not a directory".
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`](crate::ErrorKind::Io) with the path: it does not exist, is no directory, may not be read, or
+    /// the process has no descriptor left.
+    pub(crate) fn open(path: &Path) -> Result<Self, Error> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        match retry_on_intr(|| openat(CWD, path, flags, Mode::empty())) {
+            Ok(fd) => Ok(Self { fd }),
+            Err(errno) => Err(Error::io("open the directory", path, errno.into())),
+        }
+    }
+
+    /// What `fstat` says of the directory itself.
+    pub(crate) fn stat(&self) -> Result<Stat, Errno> {
+        retry_on_intr(|| fstat(&self.fd))
+    }
+
+    /// What is under a name. Only an exhausted process is an error; everything else is an answer about this one file.
+    ///
+    /// The type that the listing may have come with is not used: some file systems do not know it, and it says nothing
+    /// of what a symbolic link leads to.
+    pub(crate) fn look_at(&self, name: &OsStr, follow_symlinks: bool) -> Result<Seen, Errno> {
+        let flags = if follow_symlinks { AtFlags::empty() } else { AtFlags::SYMLINK_NOFOLLOW };
+        match retry_on_intr(|| statat(&self.fd, name, flags)) {
+            Ok(stat) => Ok(kind(&stat).map_or_else(|| Seen::File(stamp(&stat)), Seen::Other)),
+            Err(Errno::NOENT) => Ok(Seen::Absent),
+            Err(errno) if is_exhaustion(errno) => Err(errno),
+            Err(errno) => Ok(Seen::Failed(errno.raw_os_error())),
+        }
+    }
+
+    /// Opens a file for reading without ever waiting: not for the writer of a FIFO, not for a terminal, and not for the
+    /// holder of a lease (that is EAGAIN).
+    pub(crate) fn open_file(&self, name: &OsStr, follow_symlinks: bool) -> Result<OwnedFd, Errno> {
+        let mut flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        if !follow_symlinks {
+            flags |= OFlags::NOFOLLOW;
+        }
+        retry_on_intr(|| openat(&self.fd, name, flags, Mode::empty()))
+    }
+}
+
+impl AsFd for Directory {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// The stamp in a `stat`. The types of its fields differ between systems; every value fits its field here.
+#[allow(clippy::unnecessary_cast)]
+pub(crate) fn stamp(stat: &Stat) -> Stamp {
+    Stamp {
+        device: stat.st_dev as u64,
+        inode: stat.st_ino as u64,
+        size: stat.st_size as u64,
+        mtime: stat.st_mtime as i64,
+        ctime: stat.st_ctime as i64,
+        mtime_nanos: stat.st_mtime_nsec as u32,
+        ctime_nanos: stat.st_ctime_nsec as u32,
+    }
+}
+
+/// What a `stat` is about if it is not a regular file.
+pub(crate) fn kind(stat: &Stat) -> Option<OtherKind> {
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => None,
+        FileType::Directory => Some(OtherKind::Directory),
+        FileType::Fifo => Some(OtherKind::Fifo),
+        FileType::Socket => Some(OtherKind::Socket),
+        FileType::Symlink => Some(OtherKind::Symlink),
+        // Also what a system has of its own (doors, whiteouts): as little to be opened as a device.
+        _ => Some(OtherKind::Device),
+    }
+}
+
+/// Whether the process or the machine ran out of something: an error that says nothing of the file it came up at.
+pub(crate) fn is_exhaustion(errno: Errno) -> bool {
+    matches!(errno, Errno::MFILE | Errno::NFILE | Errno::NOMEM)
+}
+
+/// The same for an error that has left these modules.
+#[allow(dead_code)]
+pub(crate) fn is_exhausted(error: &io::Error) -> bool {
+    Errno::from_io_error(error).is_some_and(is_exhaustion)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{self, File};
+    use std::os::unix::fs::{MetadataExt, symlink};
+
+    fn errno_of(path: &Path) -> Option<i32> {
+        let error = Directory::open(path).unwrap_err();
+        assert_eq!(error.path(), Some(path));
+        assert!(error.to_string().contains("cannot open the directory: "), "{error}");
+        error.io_error().and_then(io::Error::raw_os_error)
+    }
+
+    #[test]
+    fn refuses_what_is_no_directory_without_blocking() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name| dir.path().join(name);
+        assert_eq!(errno_of(&path("missing")), Some(Errno::NOENT.raw_os_error()));
+        File::create(path("file")).unwrap();
+        assert_eq!(errno_of(&path("file")), Some(Errno::NOTDIR.raw_os_error()));
+        rustix::fs::mknodat(CWD, path("fifo"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        assert_eq!(errno_of(&path("fifo")), Some(Errno::NOTDIR.raw_os_error()));
+        symlink("loop", path("loop")).unwrap();
+        assert_eq!(errno_of(&path("loop")), Some(Errno::LOOP.raw_os_error()));
+    }
+
+    #[test]
+    fn a_directory_without_permission_is_an_error() {
+        if rustix::process::getuid().is_root() {
+            return; // For root nothing is forbidden.
+        }
+        let dir = tempfile::tempdir().unwrap();
+        rustix::fs::chmod(dir.path(), Mode::empty()).unwrap();
+        assert_eq!(errno_of(dir.path()), Some(Errno::ACCESS.raw_os_error()));
+        rustix::fs::chmod(dir.path(), Mode::RWXU).unwrap();
+    }
+
+    #[test]
+    fn a_stamp_says_what_stat_says() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.json");
+        fs::write(&path, "four").unwrap();
+        let before_1970 = std::time::SystemTime::UNIX_EPOCH - std::time::Duration::from_millis(1500);
+        File::options().write(true).open(&path).unwrap().set_modified(before_1970).unwrap();
+        let seen = Directory::open(dir.path()).unwrap().look_at(OsStr::new("a.json"), true).unwrap();
+        let Seen::File(stamp) = seen else { panic!("{seen:?}") };
+        let meta = fs::metadata(&path).unwrap();
+        assert_eq!((stamp.device, stamp.inode, stamp.size), (meta.dev(), meta.ino(), 4));
+        assert_eq!((stamp.mtime, stamp.mtime_nanos), (-2, 500_000_000));
+        assert_eq!((stamp.ctime, i64::from(stamp.ctime_nanos)), (meta.ctime(), meta.ctime_nsec()));
+    }
+
+    #[test]
+    fn exhaustion_is_recognised_after_it_became_an_io_error() {
+        assert!(is_exhausted(&io::Error::from(Errno::MFILE)));
+        assert!(!is_exhausted(&io::Error::from(Errno::ACCESS)));
+        assert!(!is_exhausted(&io::Error::other("no number")));
+    }
+}
