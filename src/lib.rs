@@ -8,6 +8,8 @@ mod event;
 #[allow(dead_code)]
 mod listing;
 mod payload;
+#[allow(dead_code)]
+mod scan;
 
 pub use config::{
     DEFAULT_POLL_INTERVAL_MS, DEFAULT_RUNTIME_DIR, HandoffWatcherConfig, RUNTIME_DIR_VARIABLE, WATCH_INTERVAL_VARIABLE,

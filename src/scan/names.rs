@@ -1,0 +1,213 @@
+//! [pure] The names that a directory was seen to hold: interned, sorted, each once.
+//!
+//! In: the raw names of one listing, in the order of the directory. Out: the known names, sorted by their bytes. A name
+//! that was known before keeps its `Arc`, and a listing with the same names as the last one costs one comparison of
+//! memory: no sorting, no allocation.
+
+use std::ffi::OsStr;
+
+use crate::listing::FileName;
+
+/// A name, and what the last looks at the directory said of it.
+#[derive(Debug)]
+pub(super) struct Known {
+    pub(super) name: FileName,
+    /// The last listing showed it. A name that it did not show is not forgotten before the caller has asked for the
+    /// file: see [`Names::forget`].
+    pub(super) listed: bool,
+    /// The name led nowhere when it was last looked at.
+    pub(super) absent: bool,
+}
+
+/// The names of the directory.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    known: Vec<Known>,
+    /// How many of them the last listing did not show.
+    unlisted: usize,
+    /// The names of the listing under way, one after the other, each with a NUL behind it: no name has one inside.
+    raw: Vec<u8>,
+    /// The same of the last listing that was complete.
+    last_raw: Vec<u8>,
+    /// Where each name is in `raw`. Only its buffer outlives a call.
+    spans: Vec<(usize, usize)>,
+}
+
+impl Names {
+    /// Begins a listing. One that is never finished changes nothing.
+    pub(super) fn start(&mut self) {
+        self.raw.clear();
+    }
+
+    /// Adds a name to the listing under way, in whatever order and as often as the directory says.
+    pub(super) fn push(&mut self, name: &[u8]) {
+        self.raw.extend_from_slice(name);
+        self.raw.push(0);
+    }
+
+    /// Ends the listing: it was complete.
+    pub(super) fn finish(&mut self) {
+        // The common case of a directory that is listed again: then `listed` also stands as it is.
+        if self.raw == self.last_raw {
+            return;
+        }
+        self.spans.clear();
+        let mut start = 0;
+        for name in self.raw.split_inclusive(|&byte| byte == 0) {
+            self.spans.push((start, start + name.len() - 1));
+            start += name.len();
+        }
+        let raw = &self.raw;
+        // A directory may show a name twice when it is renamed while being listed.
+        self.spans.sort_unstable_by(|a, b| raw[a.0..a.1].cmp(&raw[b.0..b.1]));
+        self.spans.dedup_by(|a, b| raw[a.0..a.1] == raw[b.0..b.1]);
+
+        let mut merged = Vec::with_capacity(self.spans.len());
+        self.unlisted = 0;
+        let mut known = std::mem::take(&mut self.known).into_iter().peekable();
+        for &(from, to) in &self.spans {
+            let name = &raw[from..to];
+            while let Some(other) = known.next_if(|known| known.name.as_encoded_bytes() < name) {
+                merged.push(Known { listed: false, ..other });
+                self.unlisted += 1;
+            }
+            merged.push(match known.next_if(|known| known.name.as_encoded_bytes() == name) {
+                Some(same) => Known { listed: true, ..same },
+                None => Known { name: intern(name), listed: true, absent: false },
+            });
+        }
+        for other in known {
+            merged.push(Known { listed: false, ..other });
+            self.unlisted += 1;
+        }
+        self.known = merged;
+        std::mem::swap(&mut self.raw, &mut self.last_raw);
+        // Memory follows the number of files that there are, not the largest number that there ever was.
+        self.raw.clear();
+        self.raw.shrink_to(2 * self.last_raw.len());
+        fit(&mut self.last_raw);
+        fit(&mut self.spans);
+    }
+
+    /// All known names, sorted by their bytes.
+    pub(super) fn known(&self) -> &[Known] {
+        &self.known
+    }
+
+    /// The same, to note what was found. Names must stay as they are.
+    pub(super) fn known_mut(&mut self) -> &mut [Known] {
+        &mut self.known
+    }
+
+    /// Whether there are names that the last listing did not show.
+    pub(super) fn has_unlisted(&self) -> bool {
+        self.unlisted > 0
+    }
+
+    /// Forgets those that the last listing did not show and that are gone: they lead nowhere, or `quiet` says that the
+    /// listing can be taken at its word.
+    pub(super) fn forget(&mut self, quiet: bool) {
+        self.known.retain(|known| known.stays(quiet));
+        self.unlisted = self.known.iter().filter(|known| !known.listed).count();
+    }
+}
+
+impl Known {
+    /// Whether [`Names::forget`] keeps it.
+    pub(super) fn stays(&self, quiet: bool) -> bool {
+        self.listed || !(self.absent || quiet)
+    }
+}
+
+/// Gives back a buffer that has become much too large.
+pub(super) fn fit<T>(buffer: &mut Vec<T>) {
+    if buffer.capacity() / 4 > buffer.len() {
+        buffer.shrink_to(buffer.len().max(64));
+    }
+}
+
+#[cfg(unix)]
+fn intern(name: &[u8]) -> FileName {
+    use std::os::unix::ffi::OsStrExt;
+    FileName::from(OsStr::from_bytes(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    fn list(names: &mut Names, listed: &[&str]) -> Vec<(String, bool)> {
+        names.start();
+        listed.iter().for_each(|name| names.push(name.as_bytes()));
+        names.finish();
+        names.known().iter().map(|known| (known.name.to_str().unwrap().to_owned(), known.listed)).collect()
+    }
+
+    fn all(names: &[&str]) -> Vec<(String, bool)> {
+        names.iter().map(|name| ((*name).to_owned(), true)).collect()
+    }
+
+    #[test]
+    fn are_sorted_and_each_once() {
+        let mut names = Names::default();
+        assert_eq!(list(&mut names, &[]), []);
+        assert_eq!(list(&mut names, &["b", "a", "b", "ab", "a\n", "a"]), all(&["a", "a\n", "ab", "b"]));
+    }
+
+    #[test]
+    fn keep_their_arcs_whatever_the_order() {
+        let mut names = Names::default();
+        list(&mut names, &["c", "a", "b"]);
+        let before: Vec<FileName> = names.known().iter().map(|known| known.name.clone()).collect();
+        for order in [["c", "a", "b"], ["a", "b", "c"]] {
+            list(&mut names, &order);
+            assert!(names.known().iter().zip(&before).all(|(known, name)| Arc::ptr_eq(&known.name, name)));
+        }
+        assert_eq!(list(&mut names, &["d", "b", "0"]).len(), 5);
+        assert!(Arc::ptr_eq(&names.known()[2].name, &before[1]));
+    }
+
+    #[test]
+    fn that_were_not_shown_are_forgotten_only_when_gone() {
+        let mut names = Names::default();
+        list(&mut names, &["a", "b", "c"]);
+        let shown = list(&mut names, &["b"]);
+        assert_eq!(shown, [("a".into(), false), ("b".into(), true), ("c".into(), false)]);
+        assert!(names.has_unlisted());
+        names.known_mut()[0].absent = true;
+        names.known_mut()[1].absent = true;
+        names.forget(false);
+        let left: Vec<_> = names.known().iter().map(|known| known.name.to_str().unwrap()).collect();
+        assert_eq!(left, ["b", "c"]);
+        // The same listing again: `c` is still not shown, now by a directory that is quiet.
+        list(&mut names, &["b"]);
+        assert!(names.has_unlisted());
+        names.forget(true);
+        assert!(!names.has_unlisted());
+        assert_eq!(names.known().len(), 1);
+    }
+
+    #[test]
+    fn a_listing_that_broke_off_changes_nothing() {
+        let mut names = Names::default();
+        list(&mut names, &["a", "b"]);
+        names.start();
+        names.push(b"a");
+        assert_eq!(list(&mut names, &["a", "b"]), all(&["a", "b"]));
+        assert!(!names.has_unlisted());
+    }
+
+    #[test]
+    fn memory_follows_the_number_of_names() {
+        let mut names = Names::default();
+        let many: Vec<String> = (0..10_000).map(|i| format!("{i:05}.json")).collect();
+        list(&mut names, &many.iter().map(String::as_str).collect::<Vec<_>>());
+        list(&mut names, &["a"]);
+        names.known_mut().iter_mut().for_each(|known| known.absent = true);
+        names.forget(false);
+        list(&mut names, &["b"]);
+        assert!(names.known.capacity() < 1000, "{}", names.known.capacity());
+        assert!(names.raw.capacity() + names.last_raw.capacity() + names.spans.capacity() < 4000);
+    }
+}
