@@ -9,6 +9,8 @@ mod event;
 mod listing;
 mod payload;
 #[allow(dead_code)]
+mod read;
+#[allow(dead_code)]
 mod scan;
 
 pub use config::{
