@@ -329,6 +329,22 @@ mod tests {
     }
 
     #[test]
+    fn a_change_that_keeps_the_size_is_noticed() {
+        let mut fixture = Fixture::new();
+        let path = fixture.path("a.json");
+        fs::write(&path, "old").unwrap();
+        let mut content = Some("new");
+        fixture.hook(move || {
+            if let Some(content) = content.take() {
+                fs::write(&path, content).unwrap();
+                // The clock of the file system may not have ticked.
+                File::options().write(true).open(&path).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+            }
+        });
+        expect_bytes(fixture.read("a.json"), b"new");
+    }
+
+    #[test]
     fn a_file_that_is_replaced_while_being_read_is_read_anew() {
         let mut fixture = Fixture::new();
         let (path, temporary) = (fixture.path("a.json"), fixture.path("tmp"));

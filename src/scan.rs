@@ -106,17 +106,14 @@ impl Scanner {
         // Whatever fails below: the next scan lists.
         let relied_on = self.relied_on.take();
         let directory = Directory::open(&self.path)?;
-        let mut quiet = self.observe(&directory, now)?;
+        let quiet = self.observe(&directory, now)?;
         if let Some(began) = relied_on
             && quiet
             && now.saturating_duration_since(began) < RELY
+            && !self.look(&directory, listing)?
         {
-            if !self.look(&directory, listing)? {
-                self.relied_on = relied_on;
-                return Ok(directory);
-            }
-            // A known file is gone. If it went after the stamp was taken, then so did that stamp's worth.
-            quiet = self.observe(&directory, now)?;
+            self.relied_on = relied_on;
+            return Ok(directory);
         }
         self.list(&directory, now, quiet, listing)?;
         Ok(directory)
@@ -154,10 +151,11 @@ impl Scanner {
         self.names.finish();
         self.look(directory, listing)?;
         if self.names.has_unlisted() {
-            // A file that is replaced during the listing may be missed, for instance on tmpfs, where its new entry
-            // stands at the place of the temporary file, which the listing may have passed. So a known name that was
-            // not shown goes only if there is nothing under it. But where upper and lower case are the same, a renamed
-            // file is found under its old name too: a quiet directory is taken at its word.
+            // A file that is replaced during the listing may be missed: a file system may put its new entry at a place
+            // that the listing has passed, such as that of the temporary file. So a known name that was not shown goes
+            // only if there is nothing under it. But where upper and lower case are the same, a renamed file is found
+            // under its old name too: a directory that was quiet, and still is, is taken at its word.
+            let quiet = quiet && self.observe(directory, now)?;
             let mut known = self.names.known().iter();
             listing.entries.retain(|_| known.next().is_some_and(|known| known.stays(quiet)));
             self.names.forget(quiet);
@@ -570,6 +568,24 @@ mod tests {
         }
         fixture.settle();
         assert_eq!(fixture.names(), ["a.json", "b.json"]);
+    }
+
+    #[test]
+    fn a_listing_is_not_taken_at_its_word_when_the_directory_changed_meanwhile() {
+        let mut fixture = Fixture::new();
+        File::create(fixture.path("a.json")).unwrap();
+        fs::create_dir(fixture.path("x")).unwrap();
+        fixture.settle();
+        fixture.scanner.names.start();
+        ["a.json", "x/../a.json"].iter().for_each(|name| fixture.scanner.names.push(name.as_bytes()));
+        fixture.scanner.names.finish();
+        fixture.change(|| drop(File::create(fixture.path("b.json")).unwrap()));
+        let directory = Directory::open(&fixture.dir).unwrap();
+        let (now, scanner) = (fixture.now, &mut fixture.scanner);
+        scanner.relied_on = None;
+        scanner.list(&directory, now, true, &mut fixture.listing).unwrap();
+        assert_eq!(fixture.listing.entries.len(), 3);
+        assert!(fixture.lists());
     }
 
     #[test]
