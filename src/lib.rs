@@ -7,6 +7,7 @@ mod error;
 mod event;
 #[allow(dead_code)]
 mod listing;
+#[allow(dead_code)]
 mod payload;
 #[allow(dead_code)]
 mod read;
