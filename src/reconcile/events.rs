@@ -1,0 +1,190 @@
+//! [pure] The difference between what is and what the host was told, as events.
+//!
+//! In: a subject. Out: the event that tells what differs, and the [`Flight`] that remembers what it will have told.
+
+use std::path::PathBuf;
+
+use super::outbox::{Subject, Ticket};
+use super::replica::{Contest, Told};
+use super::{Fault, Reconciler, Sync};
+use crate::event::HandoffEvent;
+use crate::listing::FileName;
+use crate::replica::{ReplicaIds, ReplicaKey};
+
+/// What an event on its way will have told, once the host has taken it.
+#[derive(Clone, Debug)]
+pub(super) enum Flight {
+    Availability(bool),
+    Synced,
+    Invalid(FileName, Fault),
+    Replica(ReplicaKey, Option<Told>),
+    Conflict(ReplicaKey, Contest),
+}
+
+impl Flight {
+    pub(super) fn subject(&self) -> Subject {
+        match self {
+            Self::Availability(_) => Subject::Availability,
+            Self::Synced => Subject::Synced,
+            Self::Invalid(name, _) => Subject::Invalid(name.clone()),
+            Self::Replica(key, _) => Subject::Replica(key.clone()),
+            Self::Conflict(key, _) => Subject::Conflict(key.clone()),
+        }
+    }
+}
+
+impl Reconciler {
+    /// The subject has something else to say than before: whatever of it is on its way is out of date.
+    pub(super) fn differs(&mut self, subject: &Subject) {
+        match self.ticket_of(subject) {
+            Some(Some(ticket)) => {
+                let ticket = *ticket;
+                self.revocations.push(ticket);
+            }
+            _ => self.outbox.changed(subject),
+        }
+    }
+
+    /// Takes an event off its way: it arrived, or was taken back.
+    pub(super) fn land(&mut self, ticket: Ticket) -> Option<Flight> {
+        let flight = self.flights.remove(&ticket)?;
+        self.outbox.arrive();
+        if let Some(slot) = self.ticket_of(&flight.subject()) {
+            *slot = None;
+        }
+        Some(flight)
+    }
+
+    /// Whether what is on its way is still what is to be told.
+    pub(super) fn is_current(&self, flight: &Flight) -> bool {
+        match flight {
+            Flight::Availability(available) => *available == self.availability.error.is_none(),
+            Flight::Synced => true,
+            Flight::Invalid(name, fault) => {
+                let verdict = self.files.get(name).and_then(|file| file.verdict.as_ref());
+                verdict.is_some_and(|verdict| verdict.fault == *fault)
+            }
+            Flight::Replica(key, told) => self.desired(key) == *told,
+            Flight::Conflict(key, contest) => {
+                self.replicas.get(key).and_then(|replica| replica.contest(&self.files)).as_ref() == Some(contest)
+            }
+        }
+    }
+
+    /// Whether the host is to be told something of the subject.
+    pub(super) fn is_different(&self, subject: &Subject) -> bool {
+        match subject {
+            Subject::Availability => self.availability.told_available != self.availability.error.is_none(),
+            // Put in the outbox once, when it is reached.
+            Subject::Synced => false,
+            Subject::Invalid(name) => {
+                let verdict = self.files.get(name).and_then(|file| file.verdict.as_ref());
+                verdict.is_some_and(|verdict| !verdict.told)
+            }
+            Subject::Replica(key) => self.replicas.get(key).is_some_and(|replica| replica.told != self.desired(key)),
+            Subject::Conflict(key) => self.replicas.get(key).is_some_and(|replica| {
+                let contest = replica.contest(&self.files);
+                contest.is_some() && contest.as_ref() != replica.told_contest.as_deref()
+            }),
+        }
+    }
+
+    /// The event of a subject, if there is anything to tell; when the file that it is about became what it is.
+    pub(super) fn event(&self, subject: &Subject) -> Option<(HandoffEvent, Option<(i64, u32)>, Flight)> {
+        if matches!(subject, Subject::Synced) {
+            return Some((HandoffEvent::Synced, None, Flight::Synced));
+        }
+        if !self.is_different(subject) {
+            return None;
+        }
+        match subject {
+            Subject::Synced => None,
+            Subject::Availability => {
+                let event = match self.availability.error.clone() {
+                    Some(error) => HandoffEvent::Unavailable { error },
+                    None => HandoffEvent::Available,
+                };
+                Some((event, None, Flight::Availability(self.availability.error.is_none())))
+            }
+            Subject::Invalid(name) => {
+                let verdict = self.files.get(name)?.verdict.as_ref()?;
+                let file = self.path(name);
+                let error = verdict.error.clone().with_path(&file);
+                Some((HandoffEvent::Invalid { file, error }, None, Flight::Invalid(name.clone(), verdict.fault)))
+            }
+            Subject::Replica(key) => self.replica_event(key),
+            Subject::Conflict(key) => {
+                let contest = self.replicas.get(key)?.contest(&self.files)?;
+                let (pool_id, replica_id) = key.ids();
+                let event = HandoffEvent::Conflict {
+                    pool_id: pool_id.to_owned(),
+                    replica_id: replica_id.to_owned(),
+                    winner: self.path(&contest.winner),
+                    losers: contest.losers.iter().map(|loser| self.path(loser)).collect(),
+                };
+                Some((event, None, Flight::Conflict(key.clone(), contest)))
+            }
+        }
+    }
+
+    fn replica_event(&self, key: &ReplicaKey) -> Option<(HandoffEvent, Option<(i64, u32)>, Flight)> {
+        let replica = self.replicas.get(key)?;
+        let desired = self.desired(key);
+        let version = desired.as_ref().and_then(|told| self.files.get(&told.file)?.version.as_ref());
+        let changed = version.and_then(|version| version.changed);
+        let event = match (&replica.told, &desired) {
+            (None, None) => return None,
+            (None, Some(now)) => {
+                HandoffEvent::Ready { file: self.path(&now.file), payload: now.handoff.payload(), latency: None }
+            }
+            (Some(before), Some(now)) => HandoffEvent::Updated {
+                file: self.path(&now.file),
+                payload: now.handoff.payload(),
+                previous: before.handoff.payload(),
+                latency: None,
+            },
+            (Some(before), None) => HandoffEvent::Removed {
+                file: self.path(&before.file),
+                payload: before.handoff.payload(),
+                reason: replica.removal(&self.files),
+            },
+        };
+        Some((event, changed, Flight::Replica(key.clone(), desired)))
+    }
+
+    /// What the host should hold of a replica: nothing where no file claims it, or the one in force says "not ready".
+    fn desired(&self, key: &ReplicaKey) -> Option<Told> {
+        let file = self.replicas.get(key)?.winner(&self.files)?;
+        let version = self.files.get(file)?.version.as_ref()?;
+        let told = || Told { file: file.clone(), hash: version.hash, handoff: version.handoff.clone() };
+        version.handoff.is_ready().then(told)
+    }
+
+    /// Where the ticket of a subject's event on its way is kept; `None` where the subject is gone.
+    pub(super) fn ticket_of(&mut self, subject: &Subject) -> Option<&mut Option<Ticket>> {
+        match subject {
+            Subject::Availability => Some(&mut self.availability.ticket),
+            Subject::Synced => None,
+            Subject::Invalid(name) => Some(&mut self.files.get_mut(name)?.ticket),
+            Subject::Replica(key) => Some(&mut self.replicas.get_mut(key)?.ticket),
+            Subject::Conflict(key) => Some(&mut self.replicas.get_mut(key)?.contest_ticket),
+        }
+    }
+
+    /// The host knows all that there is of the subject: `synced` need not wait for it, and nothing is remembered of a
+    /// replica that is no more.
+    pub(super) fn resolved(&mut self, subject: &Subject) {
+        if let Sync::Outstanding(outstanding) = &mut self.sync {
+            outstanding.remove(subject);
+        }
+        if let Subject::Replica(key) | Subject::Conflict(key) = subject
+            && self.replicas.get(key).is_some_and(|replica| replica.is_forgotten())
+        {
+            self.replicas.remove(key);
+        }
+    }
+
+    fn path(&self, name: &FileName) -> PathBuf {
+        self.dir.join(&**name)
+    }
+}

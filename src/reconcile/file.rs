@@ -1,0 +1,366 @@
+//! [pure] One file: which version of it is in force, whether its stamp can be trusted, what is still undecided.
+//!
+//! In: what a listing saw under the name, what a read gave. Out: a [`Step`], which says what became of it; the
+//! reconciler draws the consequences for replicas, events and timers.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, ErrorKind};
+use crate::listing::{OtherKind, Seen, Stamp};
+use crate::payload::Handoff;
+
+use super::outbox::Ticket;
+
+/// How long a stamp must have stayed the same before "same stamp" means "same bytes": the coarsest clock of a file
+/// system (vfat counts in 2 s).
+pub(super) const RACY_WINDOW: Duration = Duration::from_secs(2);
+/// The time between two looks at a file that is not decided yet.
+pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// How long a surprise must last before it is believed: a name that is gone (the second half of an unlink-and-create),
+/// and other bytes in the same inode (a writer caught between two writes). Well within the 100 ms that promise 1 adds
+/// to the interval.
+pub(super) const CONFIRM: Duration = Duration::from_millis(50);
+
+/// A hash of a file's bytes: what makes two versions of one file different.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ContentHash(pub(crate) u64);
+
+/// Why a file gives no handoff; "the same reason" is told once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// These bytes are no handoff.
+    Content(ContentHash),
+    TooLarge,
+    Other(OtherKind),
+    /// A symbolic link to nothing.
+    Dangling,
+    /// `stat`, `open` or `read` failed with this error number.
+    Unreadable(i32),
+}
+
+impl Fault {
+    /// What is said of a name that leads to no regular file.
+    pub(crate) fn file_type_error(self) -> Error {
+        let found = match self {
+            Self::Other(OtherKind::Directory) => "a directory",
+            Self::Other(OtherKind::Fifo) => "a FIFO",
+            Self::Other(OtherKind::Socket) => "a socket",
+            Self::Other(OtherKind::Device) => "a device",
+            Self::Other(OtherKind::Symlink) => "a symbolic link, which is not followed here",
+            Self::Dangling => "a symbolic link that leads to nothing",
+            Self::Content(_) | Self::TooLarge | Self::Unreadable(_) => "something else",
+        };
+        Error::new(ErrorKind::FileType, format!("expected a regular file, found {found}"))
+    }
+}
+
+/// What a read gave.
+#[derive(Clone, Debug)]
+pub(crate) enum Document {
+    /// The whole content, with the stamp that it had before and after.
+    Content { stamp: Stamp, hash: ContentHash, handoff: Result<Arc<Handoff>, Error> },
+    /// No content that could be taken; the stamp is known where the file could at least be opened.
+    Faulty { stamp: Option<Stamp>, fault: Fault, error: Error },
+    /// It changed while it was read.
+    Changing,
+    /// There is no such file.
+    Absent,
+}
+
+/// The version of a file that is in force.
+#[derive(Clone, Debug)]
+pub(super) struct Version {
+    pub(super) handoff: Arc<Handoff>,
+    pub(super) hash: ContentHash,
+    /// Seconds and nanoseconds; decides between two files that claim one replica.
+    pub(super) mtime: (i64, u32),
+    /// Seconds and nanoseconds; when the file became what it is, for the latency. `None` if it was there at the start.
+    pub(super) changed: Option<(i64, u32)>,
+}
+
+/// A verdict: this content is no handoff.
+#[derive(Clone, Debug)]
+pub(super) struct Verdict {
+    pub(super) fault: Fault,
+    pub(super) error: Error,
+    /// The host has taken it.
+    pub(super) told: bool,
+}
+
+/// What is not decided yet.
+#[derive(Clone, Debug)]
+enum Undecided {
+    /// The same unusable content since then: perhaps only half-written.
+    Suspect { fault: Fault, since: Instant },
+    /// Other good bytes in the inode of the version in force since then: perhaps half overwritten.
+    Candidate { hash: ContentHash, since: Instant },
+}
+
+/// What became of a file by one look or read.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Step {
+    /// Nothing that matters to anyone.
+    Nothing,
+    /// Its bytes must be read now.
+    Read,
+    /// Look again at that time: by reading it, or by listing the directory where a read would tell nothing.
+    ReadAt(Instant),
+    ListAt(Instant),
+    /// A new version is in force.
+    Accepted,
+    /// It is no handoff, and it is time to say so.
+    Rejected,
+    /// It is gone.
+    Gone,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct File {
+    stamp: Option<Stamp>,
+    /// When that stamp was first seen.
+    stamp_since: Instant,
+    /// When the last read of that stamp began.
+    read_began: Option<Instant>,
+    /// The bytes were read when that stamp had been there for longer than [`RACY_WINDOW`].
+    settled: bool,
+    /// Every stamp since the version in force was read had that version's inode.
+    in_place: bool,
+    /// The last try to read failed; the next listing tries again whatever the stamp says.
+    unread: bool,
+    /// Found by the very first listing, and not changed since.
+    initial: bool,
+    pub(super) version: Option<Version>,
+    pub(super) verdict: Option<Box<Verdict>>,
+    /// A verdict on its way to the host.
+    pub(super) ticket: Option<Ticket>,
+    undecided: Option<Undecided>,
+    /// The name is not in the listings, or leads nowhere, since then.
+    missing_since: Option<Instant>,
+    /// Waits in the queue of reads.
+    pub(super) read_queued: bool,
+}
+
+impl File {
+    pub(super) fn new(now: Instant, initial: bool) -> Self {
+        Self {
+            stamp: None,
+            stamp_since: now,
+            read_began: None,
+            settled: false,
+            in_place: false,
+            unread: false,
+            initial,
+            version: None,
+            verdict: None,
+            ticket: None,
+            undecided: None,
+            missing_since: None,
+            read_queued: false,
+        }
+    }
+
+    /// What decides between two files that claim one replica: a file that is there, then the newest mtime.
+    pub(super) fn rank(&self) -> Option<(bool, (i64, u32))> {
+        self.version.as_ref().map(|version| (self.missing_since.is_none(), version.mtime))
+    }
+
+    pub(super) fn is_undecided(&self) -> bool {
+        self.undecided.is_some()
+            || self.missing_since.is_some()
+            || self.read_queued
+            || self.unread && self.verdict.is_none()
+    }
+
+    /// It is what the very first listing found, or may still be.
+    pub(super) fn is_initial(&self) -> bool {
+        self.initial
+    }
+
+    /// A complete listing has the name.
+    pub(super) fn seen(&mut self, now: Instant, seen: Seen, settle_time: Duration) -> Step {
+        match seen {
+            Seen::File(stamp) => {
+                let came_back = self.missing_since.take().is_some();
+                let changed = self.stamped(now, stamp);
+                let due = self.read_began.is_none_or(|began| now.duration_since(began) >= LOOK_AGAIN);
+                if changed || came_back || self.unread || due && (!self.settled || self.undecided.is_some()) {
+                    Step::Read
+                } else {
+                    Step::Nothing
+                }
+            }
+            Seen::Other(kind) => {
+                self.unstamped();
+                let fault = Fault::Other(kind);
+                self.faulty(now, fault, fault.file_type_error(), settle_time, Step::ListAt)
+            }
+            Seen::Failed(errno) => {
+                self.unstamped();
+                let error = Error::new(
+                    ErrorKind::Io,
+                    format!("cannot stat the file: {}", std::io::Error::from_raw_os_error(errno)),
+                );
+                self.faulty(now, Fault::Unreadable(errno), error, settle_time, Step::ListAt)
+            }
+            Seen::Absent => {
+                let since = *self.missing_since.get_or_insert(now);
+                if now.duration_since(since) < CONFIRM {
+                    return Step::ListAt(since + CONFIRM);
+                }
+                if self.version.is_some() {
+                    // What the link led to is gone. The link itself comes again with the next listing, as a new file.
+                    return Step::Gone;
+                }
+                self.unstamped();
+                let fault = Fault::Dangling;
+                self.faulty(now, fault, fault.file_type_error(), settle_time, Step::ListAt)
+            }
+        }
+    }
+
+    /// A complete listing does not have the name. A read then confirms what the listing said.
+    pub(super) fn unlisted(&mut self, now: Instant) -> Step {
+        if self.missing_for(now) < CONFIRM { self.missing(now) } else { Step::Read }
+    }
+
+    /// A read that ran from `began` to `now` gave this.
+    pub(super) fn read(&mut self, began: Instant, now: Instant, document: Document, settle_time: Duration) -> Step {
+        match document {
+            Document::Content { stamp, hash, handoff } => {
+                self.found(began, now, stamp);
+                match handoff {
+                    Ok(handoff) => self.good(now, stamp, hash, handoff),
+                    Err(error) => self.faulty(now, Fault::Content(hash), error, settle_time, Step::ReadAt),
+                }
+            }
+            Document::Faulty { stamp, fault, error } => {
+                match stamp {
+                    Some(stamp) => self.found(began, now, stamp),
+                    None => self.unstamped(),
+                }
+                let again = if matches!(fault, Fault::Other(_)) { Step::ListAt } else { Step::ReadAt };
+                self.faulty(now, fault, error, settle_time, again)
+            }
+            Document::Changing => {
+                self.unread = true;
+                self.initial = false;
+                Step::ReadAt(now + CONFIRM)
+            }
+            Document::Absent if self.missing_for(now) < CONFIRM => self.missing(now),
+            Document::Absent => Step::Gone,
+        }
+    }
+
+    /// When to read it again although nothing is undecided: its stamp cannot be trusted yet. Ever more rarely, and for
+    /// what was there at the start only with the regular polls: reading a whole directory over and over helps nobody.
+    pub(super) fn racy_look(&self, now: Instant) -> Option<Instant> {
+        let age = now.duration_since(self.stamp_since);
+        (!self.settled && !self.initial && self.stamp.is_some() && age <= RACY_WINDOW)
+            .then(|| now + age.max(LOOK_AGAIN))
+    }
+
+    /// The read that was due could not be made; the next listing asks for it again.
+    pub(super) fn postpone(&mut self) {
+        self.unread = true;
+        self.read_queued = false;
+    }
+
+    fn missing(&mut self, now: Instant) -> Step {
+        Step::ListAt(*self.missing_since.get_or_insert(now) + CONFIRM)
+    }
+
+    fn missing_for(&self, now: Instant) -> Duration {
+        self.missing_since.map_or(Duration::ZERO, |since| now.duration_since(since))
+    }
+
+    fn good(&mut self, now: Instant, stamp: Stamp, hash: ContentHash, handoff: Arc<Handoff>) -> Step {
+        let mtime = (stamp.mtime, stamp.mtime_nanos);
+        if let Some(version) = &mut self.version {
+            if version.hash == hash {
+                version.mtime = mtime;
+                self.decide();
+                return Step::Nothing;
+            }
+            if self.in_place {
+                let since = match self.undecided {
+                    Some(Undecided::Candidate { hash: same, since }) if same == hash => since,
+                    _ => now,
+                };
+                if now.duration_since(since) < CONFIRM {
+                    self.undecided = Some(Undecided::Candidate { hash, since });
+                    return Step::ReadAt(since + CONFIRM);
+                }
+            }
+        }
+        let changed = (!self.initial).then_some((stamp.ctime, stamp.ctime_nanos));
+        self.version = Some(Version { handoff, hash, mtime, changed });
+        self.decide();
+        Step::Accepted
+    }
+
+    /// The content is that of the version in force, and nothing else is open.
+    fn decide(&mut self) {
+        self.undecided = None;
+        self.verdict = None;
+        self.in_place = true;
+    }
+
+    fn faulty(
+        &mut self,
+        now: Instant,
+        fault: Fault,
+        error: Error,
+        settle_time: Duration,
+        again: fn(Instant) -> Step,
+    ) -> Step {
+        self.unread = matches!(fault, Fault::Unreadable(_));
+        if self.verdict.as_ref().is_some_and(|verdict| verdict.fault == fault) {
+            self.undecided = None;
+            return Step::Nothing;
+        }
+        let since = match self.undecided {
+            Some(Undecided::Suspect { fault: same, since }) if same == fault => since,
+            _ => now,
+        };
+        if now.duration_since(since) < settle_time {
+            // A suspect that turns into another one is being written: what was there at the start is no more.
+            if matches!(self.undecided, Some(Undecided::Suspect { fault: other, .. }) if other != fault) {
+                self.initial = false;
+            }
+            self.undecided = Some(Undecided::Suspect { fault, since });
+            return again((now + LOOK_AGAIN).min(since + settle_time));
+        }
+        self.undecided = None;
+        self.verdict = Some(Box::new(Verdict { fault, error, told: false }));
+        Step::Rejected
+    }
+
+    fn found(&mut self, began: Instant, now: Instant, stamp: Stamp) {
+        self.missing_since = None;
+        self.stamped(now, stamp);
+        self.unread = false;
+        self.read_began = Some(began);
+        self.settled = began.saturating_duration_since(self.stamp_since) > RACY_WINDOW;
+    }
+
+    /// Returns whether the stamp is another one than before.
+    fn stamped(&mut self, now: Instant, stamp: Stamp) -> bool {
+        let before = self.stamp.replace(stamp);
+        if before == Some(stamp) {
+            return false;
+        }
+        let inode = |stamp: Stamp| (stamp.device, stamp.inode);
+        self.in_place &= before.is_some_and(|before| inode(before) == inode(stamp));
+        self.initial &= before.is_none();
+        self.stamp_since = now;
+        self.settled = false;
+        true
+    }
+
+    fn unstamped(&mut self) {
+        self.stamp = None;
+        self.settled = false;
+        self.in_place = false;
+    }
+}

@@ -1,0 +1,484 @@
+//! [pure] The core: what the directory says, what the host was told, and what is to be done about the difference.
+//!
+//! A state machine without a clock, disk, thread or channel. Listings, documents and acknowledgements come in together
+//! with the time; it is then asked what to read ([`poll_read`](Reconciler::poll_read)), what to tell
+//! ([`poll_event`](Reconciler::poll_event)), what to take back ([`poll_revoke`](Reconciler::poll_revoke)) and when to
+//! come again ([`poll_timeout`](Reconciler::poll_timeout)). One mutation, then drain.
+//!
+//! - [`file`]: one file, its versions, and what is undecided of it.
+//! - [`replica`]: who claims a replica, and what the host was told of it.
+//! - [`schedule`]: when to look at what.
+//! - [`events`]: the difference between what is and what was told, as events.
+//! - [`outbox`]: what the host has still to be told.
+
+mod events;
+mod file;
+mod outbox;
+mod replica;
+mod schedule;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::config::Settings;
+use crate::error::Error;
+use crate::event::{HandoffEvent, RemovedReason};
+use crate::listing::{FileName, Listing};
+use crate::payload::Handoff;
+use crate::replica::ReplicaKey;
+
+use events::Flight;
+pub(crate) use file::{ContentHash, Document, Fault};
+use file::{File, Step};
+pub(crate) use outbox::Ticket;
+use outbox::{Outbox, Subject};
+use replica::Replica;
+use schedule::Schedule;
+
+/// An event that is ready to go, and what is needed to follow it.
+#[derive(Clone, Debug)]
+pub(crate) struct Parcel {
+    pub(crate) ticket: Ticket,
+    pub(crate) event: HandoffEvent,
+    /// Seconds and nanoseconds of the wall clock: when the file became what the event says.
+    pub(crate) changed: Option<(i64, u32)>,
+}
+
+/// A replica whose handoff in force is another one now; `None` where nothing speaks of it any more.
+#[derive(Clone, Debug)]
+pub(crate) struct RegistryChange {
+    pub(crate) replica: ReplicaKey,
+    pub(crate) handoff: Option<Arc<Handoff>>,
+}
+
+/// The figures of the core, for the stats.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Figures {
+    pub(crate) files: usize,
+    pub(crate) invalid_files: usize,
+    pub(crate) undecided_files: usize,
+    pub(crate) backlog: usize,
+    pub(crate) available: bool,
+}
+
+/// How far the promise of `synced` has come.
+#[derive(Debug)]
+enum Sync {
+    /// There was no complete listing yet.
+    Unlisted,
+    /// These were there at the start, and have not been taken yet.
+    Outstanding(BTreeSet<Subject>),
+    /// All was taken.
+    Reached,
+}
+
+/// The directory as such.
+#[derive(Debug)]
+struct Availability {
+    error: Option<Error>,
+    told_available: bool,
+    ticket: Option<Ticket>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Reconciler {
+    dir: PathBuf,
+    settle_time: Duration,
+    schedule: Schedule,
+    files: BTreeMap<FileName, File>,
+    replicas: BTreeMap<ReplicaKey, Replica>,
+    reads: VecDeque<FileName>,
+    /// A complete listing came, and its reads are not all done yet.
+    round_open: bool,
+    availability: Availability,
+    sync: Sync,
+    outbox: Outbox,
+    flights: BTreeMap<Ticket, Flight>,
+    revocations: Vec<Ticket>,
+    registry_changes: Vec<ReplicaKey>,
+    invalid_files: usize,
+    undecided_files: usize,
+}
+
+/// What is compared before and after a step of a file.
+#[derive(Clone, Copy)]
+struct Before {
+    rank: Option<(bool, (i64, u32))>,
+    invalid: bool,
+    undecided: bool,
+}
+
+impl Before {
+    fn of(file: &File) -> Self {
+        Self { rank: file.rank(), invalid: file.verdict.is_some(), undecided: file.is_undecided() }
+    }
+}
+
+impl Reconciler {
+    pub(crate) fn new(now: Instant, settings: &Settings) -> Self {
+        Self {
+            dir: settings.runtime_dir.clone(),
+            settle_time: settings.settle_time,
+            schedule: Schedule::new(now, settings.poll_interval),
+            files: BTreeMap::new(),
+            replicas: BTreeMap::new(),
+            reads: VecDeque::new(),
+            round_open: false,
+            availability: Availability { error: None, told_available: true, ticket: None },
+            sync: Sync::Unlisted,
+            outbox: Outbox::new(settings.retry_backoff),
+            flights: BTreeMap::new(),
+            revocations: Vec::new(),
+            registry_changes: Vec::new(),
+            invalid_files: 0,
+            undecided_files: 0,
+        }
+    }
+
+    // ---- what came in ----
+
+    /// A complete listing, taken from `began` to `now`.
+    pub(crate) fn handle_listing(&mut self, began: Instant, now: Instant, listing: &Listing) {
+        self.schedule.scanned(began, now);
+        self.round_open = true;
+        let initial = matches!(self.sync, Sync::Unlisted);
+        if initial {
+            let names = listing.entries.iter().map(|entry| Subject::Invalid(entry.name.clone()));
+            self.sync = Sync::Outstanding(names.collect());
+        }
+
+        // Both sides are sorted by name: one walk. In a poll that finds nothing changed, nothing is allocated here.
+        let mut steps: Vec<(FileName, Before, Step)> = Vec::new();
+        let mut created = Vec::new();
+        let mut entries = listing.entries.iter().peekable();
+        for (name, file) in &mut self.files {
+            while let Some(entry) = entries.next_if(|entry| entry.name < *name) {
+                created.push(entry);
+            }
+            let before = Before::of(file);
+            let entry = entries.next_if(|entry| Arc::ptr_eq(&entry.name, name) || entry.name == *name);
+            let step = match entry {
+                Some(entry) => file.seen(now, entry.seen, self.settle_time),
+                None => file.unlisted(now),
+            };
+            if step != Step::Nothing || before.rank != file.rank() || before.undecided != file.is_undecided() {
+                steps.push((name.clone(), before, step));
+            }
+        }
+        created.extend(entries);
+        for entry in created {
+            let mut file = File::new(now, initial);
+            let before = Before::of(&file);
+            let step = file.seen(now, entry.seen, self.settle_time);
+            self.files.insert(entry.name.clone(), file);
+            steps.push((entry.name.clone(), before, step));
+        }
+        for (name, before, step) in steps {
+            self.follow(&name, before, None, step);
+        }
+    }
+
+    /// The directory could not be listed completely: that says nothing of any file.
+    pub(crate) fn handle_scan_error(&mut self, began: Instant, now: Instant, error: Error) {
+        self.schedule.scanned(began, now);
+        self.unavailable(error);
+    }
+
+    /// A read that ran from `began` to `now`.
+    pub(crate) fn handle_document(&mut self, began: Instant, now: Instant, name: &FileName, document: Document) {
+        let Some(file) = self.files.get_mut(name) else { return };
+        let before = Before::of(file);
+        let handoff = file.version.as_ref().map(|version| version.handoff.clone());
+        file.read_queued = false;
+        let step = file.read(began, now, document, self.settle_time);
+        self.follow(name, before, handoff, step);
+        let Some(file) = self.files.get(name) else { return };
+        if !file.is_undecided() {
+            match file.racy_look(now) {
+                Some(at) => self.schedule.read_at(name, at),
+                None => self.schedule.forget(name),
+            }
+        }
+    }
+
+    /// The process ran out of something needed for reading: that says nothing of the file, nor of those still to read.
+    pub(crate) fn handle_exhausted(&mut self, name: &FileName, error: Error) {
+        self.postpone(name);
+        self.unavailable(error);
+    }
+
+    /// The host took the event, or refused it.
+    pub(crate) fn handle_ack(&mut self, now: Instant, ticket: Ticket, taken: bool) {
+        let Some(flight) = self.land(ticket) else { return };
+        let subject = flight.subject();
+        if !taken {
+            // New content since then resets the backoff: it deserves a try of its own.
+            if self.is_current(&flight) {
+                self.outbox.failed(now, &subject);
+            } else {
+                self.outbox.changed(&subject);
+            }
+            return;
+        }
+        self.outbox.forgive(&subject);
+        match flight {
+            Flight::Availability(available) => self.availability.told_available = available,
+            Flight::Synced => {}
+            Flight::Invalid(name, fault) => {
+                if let Some(verdict) = self.files.get_mut(&name).and_then(|file| file.verdict.as_mut()) {
+                    verdict.told |= verdict.fault == fault;
+                }
+            }
+            Flight::Replica(key, told) => {
+                if let Some(replica) = self.replicas.get_mut(&key) {
+                    replica.told = told;
+                }
+            }
+            Flight::Conflict(key, contest) => {
+                if let Some(replica) = self.replicas.get_mut(&key) {
+                    replica.told_contest = Some(Box::new(contest));
+                }
+            }
+        }
+        if self.is_different(&subject) {
+            self.outbox.again(&subject);
+        } else {
+            self.resolved(&subject);
+        }
+    }
+
+    /// The event was taken back before the host took it.
+    pub(crate) fn handle_revoked(&mut self, ticket: Ticket) {
+        if let Some(flight) = self.land(ticket) {
+            self.outbox.changed(&flight.subject());
+        }
+    }
+
+    // ---- what is to be done ----
+
+    pub(crate) fn is_scan_due(&self, now: Instant) -> bool {
+        self.schedule.is_scan_due(now)
+    }
+
+    /// The next file to read.
+    pub(crate) fn poll_read(&mut self, now: Instant) -> Option<FileName> {
+        if let Some(name) = self.reads.pop_front().or_else(|| self.schedule.pop_read(now)) {
+            return Some(name);
+        }
+        if std::mem::take(&mut self.round_open) && self.availability.error.take().is_some() {
+            self.differs(&Subject::Availability);
+        }
+        None
+    }
+
+    /// The next registry entry that is another one now.
+    pub(crate) fn poll_registry(&mut self) -> Option<RegistryChange> {
+        let replica = self.registry_changes.pop()?;
+        let winner = self.replicas.get(&replica).and_then(|it| it.winner(&self.files));
+        let handoff = winner.and_then(|name| self.files.get(name)?.version.as_ref()).map(|it| it.handoff.clone());
+        Some(RegistryChange { replica, handoff })
+    }
+
+    /// The ticket of an event that is out of date, and should be taken back if the host has not taken it yet.
+    pub(crate) fn poll_revoke(&mut self) -> Option<Ticket> {
+        self.revocations.pop()
+    }
+
+    /// The next event, computed now. Nothing is told while a listing's reads are under way: a file that moved to another
+    /// name is one update then, not a removal and an arrival.
+    pub(crate) fn poll_event(&mut self, now: Instant) -> Option<Parcel> {
+        if !self.reads.is_empty() || self.round_open {
+            return None;
+        }
+        if matches!(&self.sync, Sync::Outstanding(subjects) if subjects.is_empty()) {
+            self.sync = Sync::Reached;
+            self.outbox.again(&Subject::Synced);
+        }
+        while let Some(subject) = self.outbox.pop(now) {
+            if self.outbox.waits(&subject) {
+                continue;
+            }
+            let Some((event, changed, flight)) = self.event(&subject) else {
+                self.outbox.forgive(&subject);
+                self.resolved(&subject);
+                continue;
+            };
+            let ticket = self.outbox.depart();
+            if let Some(slot) = self.ticket_of(&subject) {
+                *slot = Some(ticket);
+            }
+            self.flights.insert(ticket, flight);
+            return Some(Parcel { ticket, event, changed });
+        }
+        None
+    }
+
+    /// When to come again, if nothing happens before.
+    pub(crate) fn poll_timeout(&self) -> Instant {
+        let next = self.schedule.next();
+        self.outbox.next_retry().map_or(next, |at| next.min(at))
+    }
+
+    /// The version in force of a file, if it is this one: it need not be parsed again.
+    pub(crate) fn in_force(&self, name: &FileName, hash: ContentHash) -> Option<Arc<Handoff>> {
+        let version = self.files.get(name)?.version.as_ref()?;
+        (version.hash == hash).then(|| version.handoff.clone())
+    }
+
+    /// Why the directory is unavailable, if it is.
+    pub(crate) fn unavailable_error(&self) -> Option<&Error> {
+        self.availability.error.as_ref()
+    }
+
+    pub(crate) fn figures(&self) -> Figures {
+        Figures {
+            files: self.files.len(),
+            invalid_files: self.invalid_files,
+            undecided_files: self.undecided_files,
+            backlog: self.outbox.backlog(),
+            available: self.availability.error.is_none(),
+        }
+    }
+
+    // ---- files ----
+
+    /// Draws the consequences of a step. `handoff` is what was in force before a read.
+    fn follow(&mut self, name: &FileName, before: Before, handoff: Option<Arc<Handoff>>, step: Step) {
+        match step {
+            Step::Nothing => {}
+            Step::Read => self.queue_read(name),
+            Step::ReadAt(at) => self.schedule.read_at(name, at),
+            Step::ListAt(at) => self.schedule.scan_by(at),
+            Step::Accepted => self.accepted(name, handoff),
+            Step::Rejected => self.differs(&Subject::Invalid(name.clone())),
+            Step::Gone => return self.gone(name, before),
+        }
+        let Some(file) = self.files.get(name) else { return };
+        let after = Before::of(file);
+        if before.rank != after.rank
+            && !matches!(step, Step::Accepted)
+            && let Some(version) = &file.version
+        {
+            let key = ReplicaKey(version.handoff.clone());
+            self.claims_changed(&key, None);
+        }
+        self.count(before, after);
+        if before.invalid && !after.invalid {
+            self.differs(&Subject::Invalid(name.clone()));
+        }
+        self.decided_at_start(name);
+    }
+
+    fn queue_read(&mut self, name: &FileName) {
+        if let Some(file) = self.files.get_mut(name)
+            && !std::mem::replace(&mut file.read_queued, true)
+        {
+            self.reads.push_back(name.clone());
+        }
+    }
+
+    fn accepted(&mut self, name: &FileName, before: Option<Arc<Handoff>>) {
+        let Some(version) = self.files.get(name).and_then(|file| file.version.as_ref()) else { return };
+        let key = ReplicaKey(version.handoff.clone());
+        if let Some(before) = before.map(ReplicaKey)
+            && before != key
+        {
+            self.withdraw(name, &before, RemovedReason::Moved);
+        }
+        self.replicas.entry(key.clone()).or_default().claim(name);
+        self.claims_changed(&key, Some(name));
+    }
+
+    fn gone(&mut self, name: &FileName, before: Before) {
+        let Some(file) = self.files.remove(name) else { return };
+        self.count(before, Before { rank: None, invalid: false, undecided: false });
+        self.schedule.forget(name);
+        self.resolved(&Subject::Invalid(name.clone()));
+        self.revocations.extend(file.ticket);
+        if let Some(version) = file.version {
+            self.withdraw(name, &ReplicaKey(version.handoff), RemovedReason::FileRemoved);
+        }
+    }
+
+    fn withdraw(&mut self, name: &FileName, key: &ReplicaKey, reason: RemovedReason) {
+        if let Some(replica) = self.replicas.get_mut(key) {
+            replica.withdraw(name, reason);
+            self.claims_changed(key, None);
+        }
+    }
+
+    fn count(&mut self, before: Before, after: Before) {
+        let moved = |count: usize, was: bool, is: bool| count + usize::from(is) - usize::from(was);
+        self.invalid_files = moved(self.invalid_files, before.invalid, after.invalid);
+        self.undecided_files = moved(self.undecided_files, before.undecided, after.undecided);
+    }
+
+    fn postpone(&mut self, name: &FileName) {
+        if let Some(file) = self.files.get_mut(name) {
+            let before = Before::of(file);
+            file.postpone();
+            let after = Before::of(file);
+            self.count(before, after);
+        }
+    }
+
+    fn unavailable(&mut self, error: Error) {
+        for name in std::mem::take(&mut self.reads) {
+            self.postpone(&name);
+        }
+        self.round_open = false;
+        if self.availability.error.replace(error).is_none() {
+            self.differs(&Subject::Availability);
+        }
+    }
+
+    // ---- replicas ----
+
+    /// The claims of a replica, or their ranks, are others now. `accepted` is the file that brought a new version.
+    fn claims_changed(&mut self, key: &ReplicaKey, accepted: Option<&FileName>) {
+        let Some(replica) = self.replicas.get_mut(key) else { return };
+        let winner = replica.winner(&self.files).cloned();
+        let contest = replica.contest(&self.files);
+        let contest_differs = contest.as_ref() != replica.told_contest.as_deref();
+        if contest.is_none() {
+            replica.told_contest = None;
+        }
+        if let Some(winner) = winner
+            && Some(&winner) != accepted
+            && let Some(version) = self.files.get_mut(&winner).and_then(|file| file.version.as_mut())
+        {
+            // It takes over what it has been saying for long: no new file, so no latency of one.
+            version.changed = None;
+        }
+        self.registry_changes.push(key.clone());
+        if contest_differs {
+            self.differs(&Subject::Conflict(key.clone()));
+        }
+        self.differs(&Subject::Replica(key.clone()));
+    }
+
+    /// A file of the first listing is decided, or is no longer what it was then: what remains of it for `synced` is
+    /// that its replica be taken.
+    fn decided_at_start(&mut self, name: &FileName) {
+        let Sync::Outstanding(outstanding) = &mut self.sync else { return };
+        let subject = Subject::Invalid(name.clone());
+        let Some(file) = self.files.get(name) else { return };
+        let waits =
+            if file.is_undecided() { file.is_initial() } else { file.verdict.as_ref().is_some_and(|it| !it.told) };
+        if waits || !outstanding.remove(&subject) {
+            return;
+        }
+        if let Some(version) = &file.version {
+            let replica = Subject::Replica(ReplicaKey(version.handoff.clone()));
+            if self.is_different(&replica)
+                && let Sync::Outstanding(outstanding) = &mut self.sync
+            {
+                outstanding.insert(replica);
+            }
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! [pure] What the host has still to be told: which subjects differ, which are on their way, which failed and wait.
+//!
+//! A subject stands here at most once, whatever happens to it. There is no event in here: an event is computed when there
+//! is room for it on the way to the host, from what is true then.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::num::NonZeroU64;
+use std::time::{Duration, Instant};
+
+use crate::listing::FileName;
+use crate::replica::ReplicaKey;
+
+/// What an event can be about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Subject {
+    Availability,
+    Synced,
+    Invalid(FileName),
+    Replica(ReplicaKey),
+    Conflict(ReplicaKey),
+}
+
+/// Names an event on its way to the host; never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Ticket(NonZeroU64);
+
+#[derive(Clone, Copy, Debug)]
+struct Retry {
+    failures: u32,
+    /// `None` while the next try is under way.
+    at: Option<Instant>,
+}
+
+#[derive(Debug)]
+pub(super) struct Outbox {
+    backoff: (Duration, Duration),
+    due: VecDeque<Subject>,
+    /// The members of `due`, and nothing else.
+    is_due: BTreeSet<Subject>,
+    retries: BTreeMap<Subject, Retry>,
+    retry_at: BTreeSet<(Instant, Subject)>,
+    in_flight: usize,
+    next_ticket: Ticket,
+}
+
+impl Outbox {
+    pub(super) fn new(backoff: (Duration, Duration)) -> Self {
+        Self {
+            backoff,
+            due: VecDeque::new(),
+            is_due: BTreeSet::new(),
+            retries: BTreeMap::new(),
+            retry_at: BTreeSet::new(),
+            in_flight: 0,
+            next_ticket: Ticket(NonZeroU64::MIN),
+        }
+    }
+
+    /// The subject has something new to say: at once, whatever it failed with before.
+    pub(super) fn changed(&mut self, subject: &Subject) {
+        self.forgive(subject);
+        self.again(subject);
+    }
+
+    /// The subject is to be looked at again, with what it is waiting for unchanged.
+    pub(super) fn again(&mut self, subject: &Subject) {
+        if self.is_due.insert(subject.clone()) {
+            self.due.push_back(subject.clone());
+        }
+    }
+
+    /// The next subject to make an event of.
+    pub(super) fn pop(&mut self, now: Instant) -> Option<Subject> {
+        while let Some((at, _)) = self.retry_at.first() {
+            if *at > now {
+                break;
+            }
+            let Some((_, subject)) = self.retry_at.pop_first() else { break };
+            if let Some(retry) = self.retries.get_mut(&subject) {
+                retry.at = None;
+            }
+            self.again(&subject);
+        }
+        let subject = self.due.pop_front()?;
+        self.is_due.remove(&subject);
+        Some(subject)
+    }
+
+    /// Whether the subject waits for its next try, and is not to be offered before.
+    pub(super) fn waits(&self, subject: &Subject) -> bool {
+        self.retries.get(subject).is_some_and(|retry| retry.at.is_some())
+    }
+
+    pub(super) fn depart(&mut self) -> Ticket {
+        self.in_flight += 1;
+        let ticket = self.next_ticket;
+        self.next_ticket = Ticket(ticket.0.saturating_add(1));
+        ticket
+    }
+
+    pub(super) fn arrive(&mut self) {
+        self.in_flight -= 1;
+    }
+
+    /// The host refused it: the next try waits, twice as long each time.
+    pub(super) fn failed(&mut self, now: Instant, subject: &Subject) {
+        let (least, most) = self.backoff;
+        let retry = self.retries.entry(subject.clone()).or_insert(Retry { failures: 0, at: None });
+        let factor = 1u32.checked_shl(retry.failures).unwrap_or(u32::MAX);
+        let at = now + least.saturating_mul(factor).min(most);
+        retry.failures = retry.failures.saturating_add(1).min(31);
+        if let Some(before) = retry.at.replace(at) {
+            self.retry_at.remove(&(before, subject.clone()));
+        }
+        self.retry_at.insert((at, subject.clone()));
+    }
+
+    /// Forgets that it ever failed.
+    pub(super) fn forgive(&mut self, subject: &Subject) {
+        if let Some(Retry { at: Some(at), .. }) = self.retries.remove(subject) {
+            self.retry_at.remove(&(at, subject.clone()));
+        }
+    }
+
+    pub(super) fn next_retry(&self) -> Option<Instant> {
+        self.retry_at.first().map(|(at, _)| *at)
+    }
+
+    /// How many subjects wait, are on their way, or will be tried again.
+    pub(super) fn backlog(&self) -> usize {
+        self.due.len() + self.in_flight + self.retry_at.len()
+    }
+}

@@ -1,0 +1,88 @@
+//! [pure] One replica: which files claim it, and what the host was told of it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::file::{ContentHash, File};
+use super::outbox::Ticket;
+use crate::event::RemovedReason;
+use crate::listing::FileName;
+use crate::payload::Handoff;
+
+/// What the host holds, or should hold, of a replica.
+#[derive(Clone, Debug)]
+pub(super) struct Told {
+    pub(super) file: FileName,
+    pub(super) hash: ContentHash,
+    pub(super) handoff: Arc<Handoff>,
+}
+
+/// The same version of the same file.
+impl PartialEq for Told {
+    fn eq(&self, other: &Self) -> bool {
+        self.hash == other.hash && self.file == other.file
+    }
+}
+
+/// More than one file claims the replica.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Contest {
+    pub(super) winner: FileName,
+    /// Sorted.
+    pub(super) losers: Vec<FileName>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Replica {
+    /// Sorted by name.
+    claims: Vec<FileName>,
+    /// Why the last claim ended.
+    last_removal: Option<RemovedReason>,
+    pub(super) told: Option<Told>,
+    pub(super) ticket: Option<Ticket>,
+    pub(super) told_contest: Option<Box<Contest>>,
+    pub(super) contest_ticket: Option<Ticket>,
+}
+
+impl Replica {
+    pub(super) fn claim(&mut self, name: &FileName) {
+        if let Err(place) = self.claims.binary_search(name) {
+            self.claims.insert(place, name.clone());
+        }
+    }
+
+    pub(super) fn withdraw(&mut self, name: &FileName, reason: RemovedReason) {
+        self.claims.retain(|claim| claim != name);
+        self.last_removal = Some(reason);
+    }
+
+    /// The file in force: one that is there before one that has gone missing, then the newest mtime, then the greater
+    /// name.
+    pub(super) fn winner(&self, files: &BTreeMap<FileName, File>) -> Option<&FileName> {
+        self.claims.iter().max_by_key(|name| (files.get(*name).and_then(File::rank), *name))
+    }
+
+    /// `None` unless two files that are there claim it.
+    pub(super) fn contest(&self, files: &BTreeMap<FileName, File>) -> Option<Contest> {
+        if self.claims.len() < 2 {
+            return None;
+        }
+        let winner = self.winner(files)?;
+        let is_there = |name: &&FileName| files.get(*name).and_then(File::rank).is_some_and(|(is_there, _)| is_there);
+        let losers: Vec<_> = self.claims.iter().filter(|name| *name != winner).filter(is_there).cloned().collect();
+        (!losers.is_empty()).then(|| Contest { winner: winner.clone(), losers })
+    }
+
+    /// Why the host should no longer hold it.
+    pub(super) fn removal(&self, files: &BTreeMap<FileName, File>) -> RemovedReason {
+        match self.winner(files) {
+            Some(_) => RemovedReason::NotReady,
+            None => self.last_removal.unwrap_or(RemovedReason::FileRemoved),
+        }
+    }
+
+    /// Nothing is left to remember.
+    pub(super) fn is_forgotten(&self) -> bool {
+        self.claims.is_empty() && self.told.is_none() && self.ticket.is_none() && self.contest_ticket.is_none()
+    }
+}
