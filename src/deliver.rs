@@ -1,0 +1,229 @@
+//! [channel] From the core to the host: bounded, stop-aware, coalescing.
+//!
+//! In: parcels, while there is room. Out: events, one at a time, to any thread; and, back to the core, what was taken.
+//! A parcel that waits can be revoked, so that what reaches the host is what is true when it takes it.
+
+use std::collections::VecDeque;
+#[cfg(unix)]
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use parking_lot::Mutex;
+
+use crate::event::HandoffEvent;
+#[cfg(unix)]
+use crate::readable::Readable;
+use crate::reconcile::{Parcel, Ticket};
+
+/// Why there is no event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum NextError {
+    /// None came in the given time.
+    Timeout,
+    /// The watcher was stopped: none will come any more.
+    Stopped,
+}
+
+impl std::fmt::Display for NextError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Timeout => "no event came in the given time",
+            Self::Stopped => "the watcher has been stopped",
+        })
+    }
+}
+
+impl std::error::Error for NextError {}
+
+/// What became of a parcel that was taken.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ack {
+    pub(crate) ticket: Ticket,
+    pub(crate) taken: bool,
+}
+
+/// A doorbell: rings any number of times, is heard once.
+#[derive(Clone, Debug)]
+pub(crate) struct Bell(Sender<()>);
+
+impl Bell {
+    pub(crate) fn new() -> (Self, Receiver<()>) {
+        let (sender, receiver) = bounded(1);
+        (Self(sender), receiver)
+    }
+
+    pub(crate) fn ring(&self) {
+        // A full channel has rung already.
+        let _ = self.0.try_send(());
+    }
+}
+
+#[derive(Debug)]
+struct State {
+    waiting: VecDeque<Parcel>,
+    acks: Vec<Ack>,
+    /// The core waits for the ack of something that was taken: ring at the next one.
+    ack_wanted: bool,
+    /// Dropped by `close`, which wakes every receiver.
+    token: Option<Sender<()>>,
+    #[cfg(unix)]
+    readable: Option<Readable>,
+}
+
+impl State {
+    /// Once closed it stays readable, so that an event loop comes and learns that it is over.
+    #[cfg(unix)]
+    fn show(&mut self) {
+        let up = !self.waiting.is_empty() || self.token.is_none();
+        if let Some(readable) = &mut self.readable {
+            readable.set(up);
+        }
+    }
+
+    #[cfg(not(unix))]
+    fn show(&mut self) {}
+}
+
+/// The way to the host. For each waiting parcel there is one token in a bounded crossbeam channel: it does the waiting and
+/// waking, for any number of receivers, while the parcels themselves stay where they can be taken back.
+#[derive(Debug)]
+pub(crate) struct Channel {
+    capacity: usize,
+    state: Mutex<State>,
+    tokens: Receiver<()>,
+    /// Rung when the core has something to do: room again, or an ack that it waits for.
+    bell: Bell,
+}
+
+impl Channel {
+    pub(crate) fn new(capacity: usize, bell: Bell) -> Self {
+        let (token, tokens) = bounded(capacity);
+        let state = State {
+            waiting: VecDeque::new(),
+            acks: Vec::new(),
+            ack_wanted: false,
+            token: Some(token),
+            #[cfg(unix)]
+            readable: None,
+        };
+        Self { capacity, state: Mutex::new(state), tokens, bell }
+    }
+
+    // ---- the core's side ----
+
+    pub(crate) fn has_room(&self) -> bool {
+        let state = self.state.lock();
+        state.token.is_some() && state.waiting.len() < self.capacity
+    }
+
+    /// Only called when there is room, and by one thread: nothing else takes room away.
+    pub(crate) fn offer(&self, parcel: Parcel) {
+        let mut state = self.state.lock();
+        let Some(token) = &state.token else { return };
+        let sent = token.try_send(());
+        debug_assert!(sent.is_ok(), "BUG: there is one token a parcel at most");
+        state.waiting.push_back(parcel);
+        state.show();
+    }
+
+    /// Takes a parcel back. False if the host has it already; its ack is then on the way, and rings the bell.
+    pub(crate) fn revoke(&self, ticket: Ticket) -> bool {
+        let mut state = self.state.lock();
+        let Some(place) = state.waiting.iter().position(|parcel| parcel.ticket == ticket) else {
+            state.ack_wanted = true;
+            return false;
+        };
+        state.waiting.remove(place);
+        // Tokens are all alike. None left: a receiver holds it, will find nothing, and wait on.
+        let _ = self.tokens.try_recv();
+        state.show();
+        true
+    }
+
+    pub(crate) fn drain_acks(&self, into: &mut Vec<Ack>) {
+        let mut state = self.state.lock();
+        state.ack_wanted = false;
+        into.append(&mut state.acks);
+    }
+
+    /// Nothing is handed out after this.
+    pub(crate) fn close(&self) {
+        let mut state = self.state.lock();
+        state.token = None;
+        state.waiting.clear();
+        state.show();
+    }
+
+    // ---- the host's side ----
+
+    /// Waits for an event and takes it off the channel; the core still waits for its ack. `None` waits forever.
+    pub(crate) fn take(&self, timeout: Option<Duration>) -> Result<Parcel, NextError> {
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        loop {
+            let token = match deadline {
+                None => self.tokens.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(deadline) => self.tokens.recv_deadline(deadline),
+            };
+            match token {
+                Err(RecvTimeoutError::Timeout) => return Err(NextError::Timeout),
+                Err(RecvTimeoutError::Disconnected) => return Err(NextError::Stopped),
+                Ok(()) => {}
+            }
+            let mut state = self.state.lock();
+            if state.token.is_none() {
+                return Err(NextError::Stopped);
+            }
+            if let Some(mut parcel) = state.waiting.pop_front() {
+                state.show();
+                drop(state);
+                parcel.stamp_latency();
+                return Ok(parcel);
+            }
+        }
+    }
+
+    /// Waits for an event and hands it over: it counts as taken.
+    pub(crate) fn next(&self, timeout: Option<Duration>) -> Result<Parcel, NextError> {
+        let parcel = self.take(timeout)?;
+        self.acknowledge(parcel.ticket, true);
+        Ok(parcel)
+    }
+
+    pub(crate) fn acknowledge(&self, ticket: Ticket, taken: bool) {
+        let mut state = self.state.lock();
+        state.acks.push(Ack { ticket, taken });
+        // Not at each event: a host that empties a long backlog would wake the scanning thread every time.
+        let low = state.waiting.len() <= self.capacity / 2;
+        if low || !taken || state.ack_wanted || state.acks.len() >= self.capacity {
+            self.bell.ring();
+        }
+    }
+
+    /// The descriptor that is readable exactly while an event waits; made when it is first asked for.
+    #[cfg(unix)]
+    pub(crate) fn readable(&self) -> std::io::Result<Arc<UnixStream>> {
+        let mut state = self.state.lock();
+        let up = !state.waiting.is_empty() || state.token.is_none();
+        if state.readable.is_none() {
+            state.readable = Some(Readable::new(up)?);
+        }
+        Ok(state.readable.as_ref().expect("BUG: just made").outside())
+    }
+}
+
+impl Parcel {
+    /// The latency is that of the delivery, so it is only known now.
+    fn stamp_latency(&mut self) {
+        let Some((seconds, nanos)) = self.changed else { return };
+        let changed =
+            u64::try_from(seconds).ok().and_then(|seconds| UNIX_EPOCH.checked_add(Duration::new(seconds, nanos)));
+        // A file from the future, or a clock that was set back: as good as no time at all.
+        let since = changed.map(|changed| SystemTime::now().duration_since(changed).unwrap_or_default());
+        if let HandoffEvent::Ready { latency, .. } | HandoffEvent::Updated { latency, .. } = &mut self.event {
+            *latency = since;
+        }
+    }
+}
