@@ -1,22 +1,29 @@
 //! handoff-watcher
 
 mod config;
-#[allow(dead_code)]
+mod deliver;
 mod directory;
 mod error;
 mod event;
-#[allow(dead_code)]
 mod listing;
-#[allow(dead_code)]
 mod payload;
-#[allow(dead_code)]
 mod read;
-#[allow(dead_code)]
+#[cfg(unix)]
+mod readable;
+mod reconcile;
+mod registry;
+mod replica;
 mod scan;
+mod stats;
+mod watcher;
 
 pub use config::{
     DEFAULT_POLL_INTERVAL_MS, DEFAULT_RUNTIME_DIR, HandoffWatcherConfig, RUNTIME_DIR_VARIABLE, WATCH_INTERVAL_VARIABLE,
 };
+pub use deliver::NextError;
 pub use error::{Error, ErrorKind};
 pub use event::{HandoffEvent, RemovedReason};
 pub use payload::{HandoffPayload, Model};
+pub use registry::{PoolStatus, Registry};
+pub use stats::{EventCounts, Health, LATENCY_BUCKETS_MS, LATENCY_OBJECTIVE, Latency, Stats};
+pub use watcher::{BoxError, HandoffIter, HandoffWatcher, HandoffWatcherBuilder, StopGuard, StopHandle, WatcherHandle};

@@ -1,0 +1,125 @@
+//! [thread] Starting, stopping and joining the threads of a watcher.
+
+use std::convert::Infallible;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle, current};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
+
+use super::BoxError;
+use super::worker::{Shared, Worker};
+use crate::config::Settings;
+use crate::error::{Error, ErrorKind};
+use crate::event::HandoffEvent;
+
+/// A callback for events; those for payloads are wrapped into one.
+pub(super) type EventCallback = Box<dyn Fn(HandoffEvent) -> Result<(), BoxError> + Send + Sync>;
+
+/// A thread of the library, which can be waited for with a time limit.
+#[derive(Debug)]
+struct Thread {
+    handle: JoinHandle<()>,
+    /// Disconnected when the thread has ended.
+    ended: Receiver<Infallible>,
+}
+
+impl Thread {
+    fn start(name: String, main: impl FnOnce() + Send + 'static) -> Result<Self, Error> {
+        let (alive, ended) = bounded::<Infallible>(0);
+        let main = move || {
+            let _alive = alive;
+            main();
+        };
+        let spawned = Builder::new().name(name.clone()).spawn(main);
+        spawned
+            .map(|handle| Self { handle, ended })
+            .map_err(|source| Error::new(ErrorKind::Spawn, format!("cannot start the thread {name:?}: {source}")))
+    }
+
+    /// True when it has ended. A thread cannot wait for itself: from inside a callback this is true at once.
+    fn wait(&self, deadline: Option<Instant>) -> bool {
+        if self.handle.thread().id() == current().id() {
+            return true;
+        }
+        match deadline {
+            None => self.ended.recv().is_err(),
+            Some(deadline) => self.ended.recv_deadline(deadline) == Err(RecvTimeoutError::Disconnected),
+        }
+    }
+}
+
+/// The threads of one watcher.
+#[derive(Debug)]
+pub(crate) struct Threads {
+    shared: Arc<Shared>,
+    threads: Vec<Thread>,
+}
+
+impl Threads {
+    /// Starts the scanning thread, and one that calls the host back if there is a callback.
+    pub(super) fn start(settings: Settings, callback: Option<EventCallback>) -> Result<Self, Error> {
+        settings.check()?;
+        let (shared, heard) = Shared::new(&settings);
+        let mut threads = Self { shared: shared.clone(), threads: Vec::with_capacity(2) };
+        let name = settings.thread_name.clone();
+        if let Some(callback) = callback {
+            let shared = shared.clone();
+            threads.threads.push(Thread::start(format!("{name}-cb"), move || deliver(&shared, &callback))?);
+        }
+        let worker = Worker::new(settings, shared.clone(), heard);
+        match Thread::start(name, move || worker.run()) {
+            Ok(thread) => threads.threads.push(thread),
+            Err(error) => {
+                threads.stop();
+                return Err(error);
+            }
+        }
+        Ok(threads)
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    pub(super) fn stop(&self) {
+        self.shared.stop();
+    }
+
+    /// Waits until the threads have ended. False if they have not within that time.
+    pub(super) fn join(&self, timeout: Option<Duration>) -> bool {
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        self.threads.iter().all(|thread| thread.wait(deadline))
+    }
+}
+
+/// The delivery thread: one event at a time, no lock held, until the stop.
+fn deliver(shared: &Shared, callback: &EventCallback) {
+    let mut last_failure = None;
+    while let Ok(parcel) = shared.channel.take(None) {
+        let event = parcel.event.clone();
+        let result = catch_unwind(AssertUnwindSafe(|| callback(parcel.event)));
+        let failure = match result {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(format!("the callback failed: {error}")),
+            Err(panic) => Some(format!("the callback panicked: {}", super::panic_text(&*panic))),
+        };
+        match &failure {
+            None => shared.meter.delivered(&event),
+            Some(text) => {
+                shared.meter.refused();
+                // The same failure is logged once, not at every retry.
+                if last_failure.as_ref() != Some(text) {
+                    log::warn!(
+                        "{} {:?}: {text}; it is tried again",
+                        event.name(),
+                        event.replica_id().unwrap_or_default()
+                    );
+                }
+            }
+        }
+        shared.channel.acknowledge(parcel.ticket, failure.is_none());
+        last_failure = failure.or(last_failure);
+    }
+}

@@ -1,0 +1,252 @@
+//! [thread] The scanning thread: the one place that joins scan, reconcile, read and deliver.
+
+use std::hash::{DefaultHasher, Hasher as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use parking_lot::Mutex;
+
+use crate::config::Settings;
+use crate::deliver::{Ack, Bell, Channel};
+use crate::directory::Directory;
+use crate::error::{Error, ErrorKind};
+use crate::listing::{FileName, Listing};
+use crate::payload::Handoff;
+use crate::read::{ReadOutcome, Reader};
+use crate::reconcile::{ContentHash, Document, Fault, Reconciler};
+use crate::registry::Registry;
+use crate::scan::Scanner;
+use crate::stats::Meter;
+
+/// What the threads and the handles of one watcher share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) channel: Channel,
+    pub(crate) registry: Registry,
+    pub(crate) meter: Meter,
+    stop: AtomicBool,
+    bell: Bell,
+    /// Who waits for a rescan; `None` once there will be none any more.
+    rescans: Mutex<Option<Vec<Sender<Result<(), Error>>>>>,
+}
+
+impl Shared {
+    pub(crate) fn new(settings: &Settings) -> (Arc<Self>, Receiver<()>) {
+        let (bell, heard) = Bell::new();
+        let shared = Self {
+            channel: Channel::new(settings.channel_capacity, bell.clone()),
+            registry: Registry::default(),
+            meter: Meter::new(settings.poll_interval),
+            stop: AtomicBool::new(false),
+            bell,
+            rescans: Mutex::new(Some(Vec::new())),
+        };
+        (Arc::new(shared), heard)
+    }
+
+    /// Asks everything to end, and returns at once: from here on nothing is handed out.
+    pub(crate) fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+        self.channel.close();
+        self.bell.ring();
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn rescan(&self) -> Result<(), Error> {
+        let (done, wait) = bounded(1);
+        match self.rescans.lock().as_mut() {
+            Some(rescans) => rescans.push(done),
+            None => return Err(stopped()),
+        }
+        self.bell.ring();
+        wait.recv().unwrap_or_else(|_| Err(stopped()))
+    }
+
+    /// The end of the scanning thread, however it came: nobody may go on waiting for it.
+    fn end(&self, error: Option<Error>) {
+        self.meter.ended(error);
+        self.stop();
+        self.rescans.lock().take();
+        self.registry.close();
+    }
+}
+
+fn stopped() -> Error {
+    Error::new(ErrorKind::Stopped, "the watcher has been stopped")
+}
+
+/// What the scanning thread has for itself.
+pub(crate) struct Worker {
+    settings: Settings,
+    shared: Arc<Shared>,
+    heard: Receiver<()>,
+    core: Reconciler,
+    scanner: Scanner,
+    reader: Reader,
+    listing: Listing,
+    acks: Vec<Ack>,
+    reads: u64,
+}
+
+impl Worker {
+    pub(crate) fn new(settings: Settings, shared: Arc<Shared>, heard: Receiver<()>) -> Self {
+        Self {
+            core: Reconciler::new(Instant::now(), &settings),
+            scanner: Scanner::new(settings.runtime_dir.clone(), settings.follow_symlinks),
+            reader: Reader::new(settings.max_file_size, settings.follow_symlinks),
+            listing: Listing::default(),
+            acks: Vec::new(),
+            reads: 0,
+            settings,
+            shared,
+            heard,
+        }
+    }
+
+    /// Runs until the stop. A defect of this library must not take the host with it, nor leave it with a watcher that
+    /// looks alive: the handles then say that it is not running, and why.
+    pub(crate) fn run(mut self) {
+        let shared = self.shared.clone();
+        let end = catch_unwind(AssertUnwindSafe(|| self.work()));
+        let error = end.err().map(|panic| {
+            let text = super::panic_text(&*panic);
+            log::error!("the scanning thread ended by a defect of handoff-watcher: {text}");
+            Error::new(ErrorKind::Internal, format!("the scanning thread ended by a defect, please report it: {text}"))
+        });
+        shared.end(error);
+    }
+
+    fn work(&mut self) {
+        while !self.shared.is_stopped() {
+            self.hear_acks();
+            let rescans = self.shared.rescans.lock().as_mut().map(std::mem::take).unwrap_or_default();
+            let began = Instant::now();
+            let is_due = self.core.is_scan_due(began);
+            let scan = (is_due || !rescans.is_empty()).then(|| self.scan(began));
+            let error = match &scan {
+                Some(Err(error)) => Some(error.clone()),
+                _ => None,
+            };
+            let complete = matches!(scan, Some(Ok(_)));
+            self.read(scan.and_then(Result::ok));
+            if self.shared.is_stopped() {
+                return;
+            }
+            self.tell();
+            self.shared.meter.round(
+                complete.then(|| began.elapsed()),
+                std::mem::take(&mut self.reads),
+                self.shared.registry.len(),
+                self.core.figures(),
+                self.core.unavailable_error(),
+            );
+            for done in rescans {
+                let result = error.clone().map_or(Ok(()), Err);
+                // Who asked may have gone.
+                let _ = done.send(result);
+            }
+            self.reader.trim();
+            // An error is no reason to hurry: the only ends of this wait are the time and the bell.
+            let _ = self.heard.recv_deadline(self.core.poll_timeout());
+        }
+    }
+
+    fn scan(&mut self, began: Instant) -> Result<Directory, Error> {
+        let scan = self.scanner.scan(began, &mut self.listing);
+        let now = Instant::now();
+        self.shared.meter.scanned(now, scan.as_ref().err());
+        match &scan {
+            Ok(_) => self.core.handle_listing(began, now, &self.listing),
+            Err(error) => self.core.handle_scan_error(began, now, error.clone()),
+        }
+        scan
+    }
+
+    /// Reads all that is due, out of the directory that was just listed if there is one.
+    fn read(&mut self, mut directory: Option<Directory>) {
+        while let Some(name) = self.core.poll_read(Instant::now()) {
+            if self.shared.is_stopped() {
+                return;
+            }
+            let opened = match directory.take() {
+                Some(opened) => Ok(opened),
+                None => Directory::open(&self.settings.runtime_dir),
+            };
+            match opened {
+                Ok(opened) => self.read_file(directory.insert(opened), &name),
+                Err(error) => self.core.handle_exhausted(&name, error),
+            }
+        }
+    }
+
+    fn read_file(&mut self, directory: &Directory, name: &FileName) {
+        self.reads += 1;
+        let began = Instant::now();
+        let path = || self.settings.runtime_dir.join(&**name);
+        let document = match self.reader.read(directory, name) {
+            ReadOutcome::Bytes { stamp, bytes } => {
+                let mut hasher = DefaultHasher::new();
+                hasher.write(bytes);
+                let hash = ContentHash(hasher.finish());
+                // What is in force already need not be parsed again.
+                let handoff = match self.core.in_force(name, hash) {
+                    Some(handoff) => Ok(handoff),
+                    None => Handoff::parse(bytes).map(Arc::new),
+                };
+                Document::Content { stamp, hash, handoff }
+            }
+            ReadOutcome::Changing => Document::Changing,
+            ReadOutcome::Absent => Document::Absent,
+            ReadOutcome::Other(kind) => {
+                let fault = Fault::Other(kind);
+                Document::Faulty { stamp: None, fault, error: fault.file_type_error() }
+            }
+            ReadOutcome::TooLarge { stamp, size } => {
+                let message = format!("expected at most {} bytes, found {size}", self.settings.max_file_size);
+                let error = Error::new(ErrorKind::TooLarge, message);
+                Document::Faulty { stamp: Some(stamp), fault: Fault::TooLarge, error }
+            }
+            ReadOutcome::Failed(error) => {
+                let fault = Fault::Unreadable(error.raw_os_error().unwrap_or(0));
+                Document::Faulty { stamp: None, fault, error: Error::io("read the file", &path(), error) }
+            }
+            ReadOutcome::Exhausted(error) => {
+                let error = Error::io("read the file", &path(), error);
+                return self.core.handle_exhausted(name, error);
+            }
+        };
+        self.core.handle_document(began, Instant::now(), name, document);
+    }
+
+    /// Brings the registry up to date, then the host: who hears an event finds the registry as the event says.
+    fn tell(&mut self) {
+        while let Some(change) = self.core.poll_registry() {
+            self.shared.registry.set(change.replica, change.handoff);
+        }
+        while let Some(ticket) = self.core.poll_revoke() {
+            if self.shared.channel.revoke(ticket) {
+                self.core.handle_revoked(ticket);
+            }
+        }
+        while self.shared.channel.has_room() {
+            match self.core.poll_event(Instant::now()) {
+                Some(parcel) => self.shared.channel.offer(parcel),
+                None => break,
+            }
+        }
+    }
+
+    fn hear_acks(&mut self) {
+        self.shared.channel.drain_acks(&mut self.acks);
+        let now = Instant::now();
+        for ack in self.acks.drain(..) {
+            self.core.handle_ack(now, ack.ticket, ack.taken);
+        }
+    }
+}
