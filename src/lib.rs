@@ -7,6 +7,7 @@ mod error;
 mod event;
 mod listing;
 mod payload;
+mod publish;
 mod read;
 #[cfg(unix)]
 mod readable;
@@ -24,6 +25,7 @@ pub use deliver::NextError;
 pub use error::{Error, ErrorKind};
 pub use event::{HandoffEvent, RemovedReason};
 pub use payload::{HandoffPayload, Model};
+pub use publish::{publish, withdraw};
 pub use registry::{PoolStatus, Registry};
 pub use stats::{EventCounts, Health, LATENCY_BUCKETS_MS, LATENCY_OBJECTIVE, Latency, Stats};
 pub use watcher::{BoxError, HandoffIter, HandoffWatcher, HandoffWatcherBuilder, StopGuard, StopHandle, WatcherHandle};

@@ -5,8 +5,9 @@ use std::fmt;
 use super::HandoffPayload;
 use crate::error::Error;
 
-/// A checked handoff in one allocation: the two ids, which are asked for all the time, and the document, which is decoded
-/// again when a host wants to see it. A tenth of the allocations of a [`HandoffPayload`], and a third of the memory.
+/// A checked handoff in one allocation: the two ids, which are asked for all the time, and the document, which is
+/// decoded again when a host wants to see it. A tenth of the allocations of a [`HandoffPayload`], and a third of the
+/// memory.
 pub(crate) struct Handoff {
     /// `pool_id`, `replica_id` and the document, one after the other.
     bytes: Box<[u8]>,
@@ -23,8 +24,8 @@ impl Handoff {
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, Error> {
         let payload = HandoffPayload::parse(bytes)?;
         let mut document = bytes.trim_ascii();
-        // Indentation, escapes and nulls are worth dropping. What is kept has been parsed to the same, so that it can be
-        // again.
+        // Indentation, escapes and nulls are worth dropping. What is kept has been parsed to the same, so that it can
+        // be again.
         let compact = document
             .iter()
             .any(|byte| byte.is_ascii_whitespace() || *byte == b'\\')

@@ -1,7 +1,7 @@
 //! [pure] The document: bytes in, a checked [`HandoffPayload`] or a precise [`Error`] out.
 //!
-//! `parse` reads it in one pass, `check` holds what a field's content must satisfy, `fault` words what is wrong and finds
-//! the place of it, and `handoff` is the compact form in which the stages keep it.
+//! `parse` reads it in one pass, `check` holds what a field's content must satisfy, `fault` words what is wrong and
+//! finds the place of it, and `handoff` is the compact form in which the stages keep it.
 
 mod check;
 mod fault;
@@ -17,7 +17,6 @@ use serde_json::{Map, Value};
 
 use crate::error::Error;
 
-#[allow(unused_imports)]
 pub(crate) use check::check_ids;
 #[allow(unused_imports)]
 pub(crate) use handoff::Handoff;
@@ -57,8 +56,8 @@ pub struct HandoffPayload {
     pub pool_id: String,
     /// The replica, unique within its pool. 1 to 256 bytes, no control characters.
     pub replica_id: String,
-    /// Where the engine answers: an absolute `http` or `https` URL with a host, at most 2048 bytes, without white space.
-    /// A document may call it `http_endpoint` instead. It is kept as written: nothing is normalised or resolved.
+    /// Where the engine answers: an absolute `http` or `https` URL with a host, at most 2048 bytes, without white
+    /// space. A document may call it `http_endpoint` instead. It is kept as written: nothing is normalised or resolved.
     pub url: String,
     /// The engine, such as `llamacpp` or `vllm`.
     pub engine: Option<String>,
@@ -118,16 +117,16 @@ impl HandoffPayload {
 
     /// The payload that a document holds: one JSON object in UTF-8, with white space around it at most.
     ///
-    /// Strict where a mistake would go unseen: a field that is given twice, in either of its names, is refused, and so is
-    /// a number in the place of a string. Objects and arrays may be nested 127 levels deep. Time and memory are linear in
-    /// the input, which is not limited here; an error's text is short whatever the input is.
+    /// Strict where a mistake would go unseen: a field that is given twice, in either of its names, is refused, and so
+    /// is a number in the place of a string. Objects and arrays may be nested 127 levels deep. Time and memory are
+    /// linear in the input, which is not limited here; an error's text is short whatever the input is.
     ///
     /// # Errors
     /// [`ErrorKind::Syntax`](crate::ErrorKind::Syntax) when the bytes are not one JSON document, else
-    /// [`ErrorKind::Schema`](crate::ErrorKind::Schema) when they are no handoff. One error, the first found; with line and
-    /// column, but for an empty document. For a wrong value that is the place where the value begins, for a field that is
-    /// given twice the second name, for a missing field the end of the object. A field is named as the document names it:
-    /// `slots`, `http_endpoint`, `model.path`, `flags[2]`.
+    /// [`ErrorKind::Schema`](crate::ErrorKind::Schema) when they are no handoff. One error, the first found; with line
+    /// and column, but for an empty document. For a wrong value that is the place where the value begins, for a field
+    /// that is given twice the second name, for a missing field the end of the object. A field is named as the document
+    /// names it: `slots`, `http_endpoint`, `model.path`, `flags[2]`.
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
         parse::document(bytes)
     }
@@ -136,8 +135,8 @@ impl HandoffPayload {
     /// that whatever passes here is accepted by a watcher (up to the watcher's size limit).
     ///
     /// # Errors
-    /// [`ErrorKind::Schema`](crate::ErrorKind::Schema), naming the field: also when [`extra`](Self::extra) holds a field
-    /// that has a place of its own, or is nested too deep.
+    /// [`ErrorKind::Schema`](crate::ErrorKind::Schema), naming the field: also when [`extra`](Self::extra) holds a
+    /// field that has a place of its own, or is nested too deep.
     pub fn validate(&self) -> Result<(), Error> {
         check::check(self).map_err(|fault| fault.into_error(None))
     }
