@@ -6,8 +6,7 @@ use super::HandoffPayload;
 use crate::error::Error;
 
 /// A checked handoff in one allocation: the two ids, which are asked for all the time, and the document, which is
-/// decoded again when a host wants to see it. A tenth of the allocations of a [`HandoffPayload`], and a third of the
-/// memory.
+/// decoded again when a host wants to see it. It takes about half the memory of a [`HandoffPayload`].
 pub(crate) struct Handoff {
     /// `pool_id`, `replica_id` and the document, one after the other.
     bytes: Box<[u8]>,

@@ -79,7 +79,8 @@ pub struct HandoffPayload {
     pub flags: Option<Vec<String>>,
     /// Whether the engine takes requests. Absent means that it does; see [`is_ready`](Self::is_ready).
     pub ready: Option<bool>,
-    /// Every other field of the document, as it stands there. A name of one of the fields above is refused here.
+    /// Every other field of the document, as it stands there. A name of one of the fields above is refused here. A number
+    /// beyond the range of a 64-bit float is refused, unless the host builds serde_json with `arbitrary_precision`.
     pub extra: Map<String, Value>,
 }
 
