@@ -37,7 +37,7 @@ pub enum HandoffEvent {
         /// What it says now.
         payload: HandoffPayload,
         /// What the host was told last.
-        previous: HandoffPayload,
+        previous: Box<HandoffPayload>,
         /// From the file's last change to this delivery.
         latency: Option<Duration>,
     },

@@ -175,7 +175,7 @@ mod tests {
 
     /// Called after each read, before the stamp is taken again.
     #[derive(Default)]
-    pub(super) struct Hook(Option<Box<dyn FnMut()>>);
+    pub(super) struct Hook(Option<Box<dyn FnMut() + Send>>);
 
     impl Hook {
         pub(super) fn call(&mut self) {
@@ -205,7 +205,7 @@ mod tests {
             self.dir.path().join(name)
         }
 
-        fn hook(&mut self, hook: impl FnMut() + 'static) {
+        fn hook(&mut self, hook: impl FnMut() + Send + 'static) {
             self.reader.hook = Hook(Some(Box::new(hook)));
         }
 
@@ -366,15 +366,15 @@ mod tests {
         let mut fixture = Fixture::new();
         let path = fixture.path("a.json");
         fs::write(&path, "x").unwrap();
-        let attempts = std::rc::Rc::new(std::cell::Cell::new(0));
+        let attempts = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(0));
         let count = attempts.clone();
         fixture.hook(move || {
-            count.set(count.get() + 1);
+            count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             let mut file = File::options().append(true).open(&path).unwrap();
             io::Write::write_all(&mut file, b"x").unwrap();
         });
         assert!(matches!(fixture.read("a.json"), ReadOutcome::Changing));
-        assert_eq!(attempts.get(), 1 + RETRIES);
+        assert_eq!(attempts.load(std::sync::atomic::Ordering::Relaxed), 1 + RETRIES);
     }
 
     #[test]

@@ -140,7 +140,7 @@ impl Reconciler {
             (Some(before), Some(now)) => HandoffEvent::Updated {
                 file: self.path(&now.file),
                 payload: now.handoff.payload(),
-                previous: before.handoff.payload(),
+                previous: Box::new(before.handoff.payload()),
                 latency: None,
             },
             (Some(before), None) => HandoffEvent::Removed {

@@ -183,7 +183,7 @@ impl File {
             Seen::File(stamp) => {
                 let came_back = self.missing_since.take().is_some();
                 let changed = self.stamped(now, stamp);
-                let due = self.read_began.is_none_or(|began| now.duration_since(began) >= LOOK_AGAIN);
+                let due = self.read_began.is_none_or(|began| now.duration_since(began) >= CONFIRM);
                 if changed || came_back || self.unread || due && (!self.settled || self.undecided.is_some()) {
                     Step::Read
                 } else {

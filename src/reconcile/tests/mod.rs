@@ -1,0 +1,425 @@
+//! A simulated disk, clock and host around the core: every promise in microseconds, nothing sleeps.
+
+mod model;
+mod promises;
+mod traps;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::hash::{DefaultHasher, Hasher as _};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{ContentHash, Document, Fault, Parcel, Reconciler, Ticket};
+use crate::config::Settings;
+use crate::error::{Error, ErrorKind};
+use crate::event::{HandoffEvent, RemovedReason};
+use crate::listing::{Entry, FileName, Listing, OtherKind, Seen, Stamp};
+use crate::payload::Handoff;
+
+const INTERVAL: Duration = Duration::from_millis(1000);
+/// Promise 1: within one interval plus this.
+const GRACE: Duration = Duration::from_millis(100);
+
+fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// A document of a replica; `text` makes versions of one length different.
+fn doc(pool: &str, replica: &str, text: &str) -> String {
+    format!(r#"{{"pool_id":"{pool}","replica_id":"{replica}","url":"http://h/{text}"}}"#)
+}
+
+fn not_ready(pool: &str, replica: &str) -> String {
+    format!(r#"{{"pool_id":"{pool}","replica_id":"{replica}","url":"http://h/","ready":false}}"#)
+}
+
+#[derive(Clone, Debug)]
+enum Content {
+    Bytes(Vec<u8>),
+    Other(OtherKind),
+    Dangling,
+}
+
+#[derive(Clone, Debug)]
+struct SimFile {
+    stamp: Stamp,
+    content: Content,
+    /// `stat` and `open` fail with this.
+    errno: Option<i32>,
+}
+
+/// A disk whose clock ticks as coarsely as one likes.
+#[derive(Debug)]
+struct Disk {
+    files: BTreeMap<FileName, SimFile>,
+    /// The clock of the file system, in nanoseconds; it may be stepped.
+    clock: i64,
+    tick: i64,
+    next_inode: u64,
+    listing_fails: bool,
+    reads_exhausted: bool,
+    /// How many times each name was removed: nothing else may be told as removed.
+    removed: BTreeMap<FileName, u32>,
+}
+
+impl Disk {
+    fn time(&self) -> (i64, u32) {
+        let ticked = self.clock - self.clock.rem_euclid(self.tick);
+        (ticked.div_euclid(1_000_000_000), u32::try_from(ticked.rem_euclid(1_000_000_000)).unwrap())
+    }
+
+    fn stamp(&self, inode: u64, size: usize) -> Stamp {
+        let (seconds, nanos) = self.time();
+        Stamp {
+            device: 1,
+            inode,
+            size: size as u64,
+            mtime: seconds,
+            ctime: seconds,
+            mtime_nanos: nanos,
+            ctime_nanos: nanos,
+        }
+    }
+
+    fn put(&mut self, name: &str, content: Content) {
+        let size = if let Content::Bytes(bytes) = &content { bytes.len() } else { 0 };
+        self.next_inode += 1;
+        let stamp = self.stamp(self.next_inode, size);
+        self.files.insert(file(name), SimFile { stamp, content, errno: None });
+    }
+
+    /// A temporary file, renamed over the name.
+    fn replace(&mut self, name: &str, text: &str) {
+        self.put(name, Content::Bytes(text.into()));
+    }
+
+    /// The same inode; created if it is not there.
+    fn overwrite(&mut self, name: &str, text: &str) {
+        let Some(inode) = self.files.get(OsStr::new(name)).map(|file| file.stamp.inode) else {
+            return self.replace(name, text);
+        };
+        let stamp = self.stamp(inode, text.len());
+        self.files.insert(file(name), SimFile { stamp, content: Content::Bytes(text.into()), errno: None });
+    }
+
+    /// The same inode, and the mtime that it had before.
+    fn overwrite_keeping_mtime(&mut self, name: &str, text: &str) {
+        let before = self.files.get(OsStr::new(name)).map(|file| file.stamp);
+        self.overwrite(name, text);
+        if let (Some(before), Some(now)) = (before, self.files.get_mut(OsStr::new(name))) {
+            (now.stamp.mtime, now.stamp.mtime_nanos) = (before.mtime, before.mtime_nanos);
+        }
+    }
+
+    fn touch(&mut self, name: &str) {
+        let (seconds, nanos) = self.time();
+        if let Some(file) = self.files.get_mut(OsStr::new(name)) {
+            let stamp = &mut file.stamp;
+            (stamp.mtime, stamp.mtime_nanos, stamp.ctime, stamp.ctime_nanos) = (seconds, nanos, seconds, nanos);
+        }
+    }
+
+    fn remove(&mut self, name: &str) {
+        if self.files.remove(OsStr::new(name)).is_some() {
+            *self.removed.entry(file(name)).or_default() += 1;
+        }
+    }
+
+    /// Keeps mtime; ctime is the time of the rename.
+    fn rename(&mut self, from: &str, to: &str) {
+        let (seconds, nanos) = self.time();
+        let Some(mut moved) = self.files.remove(OsStr::new(from)) else { return };
+        *self.removed.entry(file(from)).or_default() += 1;
+        (moved.stamp.ctime, moved.stamp.ctime_nanos) = (seconds, nanos);
+        self.files.insert(file(to), moved);
+    }
+
+    fn fail(&mut self, name: &str, errno: Option<i32>) {
+        if let Some(file) = self.files.get_mut(OsStr::new(name)) {
+            file.errno = errno;
+        }
+    }
+
+    fn list(&self) -> Result<Listing, Error> {
+        if self.listing_fails {
+            return Err(Error::new(ErrorKind::Io, "cannot list: simulated"));
+        }
+        let entries = self.files.iter().map(|(name, file)| {
+            let seen = match (file.errno, &file.content) {
+                (Some(errno), _) => Seen::Failed(errno),
+                (None, Content::Bytes(_)) => Seen::File(file.stamp),
+                (None, Content::Other(kind)) => Seen::Other(*kind),
+                (None, Content::Dangling) => Seen::Absent,
+            };
+            Entry { name: name.clone(), seen }
+        });
+        Ok(Listing { entries: entries.collect() })
+    }
+
+    /// `None` is exhaustion.
+    fn read(&self, name: &FileName) -> Option<Document> {
+        if self.reads_exhausted {
+            return None;
+        }
+        let Some(file) = self.files.get(name) else { return Some(Document::Absent) };
+        let faulty = |fault: Fault| Document::Faulty { stamp: None, fault, error: fault.file_type_error() };
+        Some(match (file.errno, &file.content) {
+            (Some(errno), _) => faulty(Fault::Unreadable(errno)),
+            (None, Content::Other(kind)) => faulty(Fault::Other(*kind)),
+            (None, Content::Dangling) => Document::Absent,
+            (None, Content::Bytes(bytes)) => {
+                let mut hasher = DefaultHasher::new();
+                hasher.write(bytes);
+                let handoff = Handoff::parse(bytes).map(Arc::new);
+                Document::Content { stamp: file.stamp, hash: ContentHash(hasher.finish()), handoff }
+            }
+        })
+    }
+}
+
+fn file(name: &str) -> FileName {
+    Arc::from(OsStr::new(name))
+}
+
+/// What the host does with an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mood {
+    Takes,
+    Refuses,
+    /// Takes nothing: what was offered stays on the way.
+    Sleeps,
+}
+
+/// A host that remembers what it was told, and objects to everything that is not news.
+#[derive(Debug)]
+struct Host {
+    mood: Mood,
+    /// Payload text, file, and how often the file had been removed when it was told.
+    held: BTreeMap<(String, String), (String, PathBuf, u32)>,
+    heard: Vec<HandoffEvent>,
+    available: bool,
+    synced: bool,
+}
+
+/// The core with a disk on one side and a host on the other.
+struct World {
+    start: Instant,
+    now: Instant,
+    disk: Disk,
+    core: Reconciler,
+    host: Host,
+    waiting: Vec<Parcel>,
+    capacity: usize,
+    /// What happens between the next listing and its reads.
+    meanwhile: Vec<Box<dyn FnOnce(&mut Disk)>>,
+    reads: u32,
+    /// Every good document that ever was under a name.
+    written: BTreeSet<String>,
+}
+
+impl World {
+    fn new() -> Self {
+        Self::with(Settings { poll_interval: INTERVAL, ..Settings::default() })
+    }
+
+    fn with(settings: Settings) -> Self {
+        let start = Instant::now();
+        let disk = Disk {
+            files: BTreeMap::new(),
+            clock: 1_700_000_000_123_456_789,
+            tick: 1,
+            next_inode: 0,
+            listing_fails: false,
+            reads_exhausted: false,
+            removed: BTreeMap::new(),
+        };
+        let host = Host { mood: Mood::Takes, held: BTreeMap::new(), heard: Vec::new(), available: true, synced: false };
+        Self {
+            start,
+            now: start,
+            disk,
+            core: Reconciler::new(start, &settings),
+            host,
+            waiting: Vec::new(),
+            capacity: settings.channel_capacity,
+            meanwhile: Vec::new(),
+            reads: 0,
+            written: BTreeSet::new(),
+        }
+    }
+
+    /// One turn of the scanning thread.
+    fn round(&mut self) {
+        self.take();
+        self.remember();
+        if self.core.is_scan_due(self.now) {
+            match self.disk.list() {
+                Ok(listing) => self.core.handle_listing(self.now, self.now, &listing),
+                Err(error) => self.core.handle_scan_error(self.now, self.now, error),
+            }
+            for act in std::mem::take(&mut self.meanwhile) {
+                act(&mut self.disk);
+            }
+            self.remember();
+        }
+        while let Some(name) = self.core.poll_read(self.now) {
+            self.reads += 1;
+            match self.disk.read(&name) {
+                Some(document) => self.core.handle_document(self.now, self.now, &name, document),
+                None => self.core.handle_exhausted(&name, Error::new(ErrorKind::Io, "too many open files: simulated")),
+            }
+        }
+        while self.core.poll_registry().is_some() {}
+        while let Some(ticket) = self.core.poll_revoke() {
+            if let Some(place) = self.waiting.iter().position(|parcel| parcel.ticket == ticket) {
+                self.waiting.remove(place);
+                self.core.handle_revoked(ticket);
+            }
+        }
+        // An acknowledgement wakes the thread, which may have room then.
+        while self.offer() {
+            self.take();
+        }
+    }
+
+    fn offer(&mut self) -> bool {
+        let before = self.waiting.len();
+        while self.waiting.len() < self.capacity {
+            let Some(parcel) = self.core.poll_event(self.now) else { break };
+            assert!(self.waiting.iter().all(|other| about(other) != about(&parcel)), "two on the way: {parcel:?}");
+            self.waiting.push(parcel);
+        }
+        self.waiting.len() > before
+    }
+
+    fn take(&mut self) {
+        if self.host.mood == Mood::Sleeps {
+            return;
+        }
+        for parcel in std::mem::take(&mut self.waiting) {
+            let taken = self.host.mood == Mood::Takes;
+            if taken {
+                self.hear(&parcel.event);
+            }
+            self.acknowledge(parcel.ticket, taken);
+        }
+    }
+
+    fn acknowledge(&mut self, ticket: Ticket, taken: bool) {
+        self.core.handle_ack(self.now, ticket, taken);
+    }
+
+    fn remember(&mut self) {
+        for file in self.disk.files.values() {
+            if let Content::Bytes(bytes) = &file.content {
+                self.written.insert(String::from_utf8_lossy(bytes).into_owned());
+            }
+        }
+    }
+
+    /// Promises 2 and 3, at each event.
+    fn hear(&mut self, event: &HandoffEvent) {
+        let removals = |path: &PathBuf| self.disk.removed.get(path.file_name().unwrap()).copied().unwrap_or(0);
+        let host = &mut self.host;
+        let key = event.pool_id().map(|pool| (pool.to_owned(), event.replica_id().unwrap().to_owned()));
+        let text = event.payload().map(|payload| serde_json::to_string(payload).unwrap());
+        match event {
+            HandoffEvent::Ready { file, .. } => {
+                let removed = removals(file);
+                let before = host.held.insert(key.unwrap(), (text.unwrap(), file.clone(), removed));
+                assert!(before.is_none(), "ready, but held: {event:?}");
+            }
+            HandoffEvent::Updated { file, previous, .. } => {
+                let removed = removals(file);
+                let held = host.held.get_mut(&key.unwrap()).expect("updated, but not held");
+                assert_eq!(held.0, serde_json::to_string(previous).unwrap());
+                assert!((&held.0, &held.1) != (text.as_ref().unwrap(), file), "told twice: {event:?}");
+                *held = (text.unwrap(), file.clone(), removed);
+            }
+            HandoffEvent::Removed { file, reason, .. } => {
+                let held = host.held.remove(&key.unwrap()).expect("removed, but not held");
+                assert_eq!((&held.0, &held.1), (text.as_ref().unwrap(), file));
+                assert!(*reason != RemovedReason::FileRemoved || removals(file) > held.2, "made up: {event:?}");
+            }
+            HandoffEvent::Unavailable { .. } => assert!(std::mem::replace(&mut host.available, false)),
+            HandoffEvent::Available => assert!(!std::mem::replace(&mut host.available, true)),
+            HandoffEvent::Synced => assert!(!std::mem::replace(&mut host.synced, true)),
+            HandoffEvent::Invalid { .. } | HandoffEvent::Conflict { .. } => {}
+        }
+        if let Some(payload) = event.payload() {
+            let told = |text: &String| Handoff::parse(text.as_bytes()).is_ok_and(|it| it.payload() == *payload);
+            assert!(self.written.iter().any(told), "never written: {event:?}");
+        }
+        self.host.heard.push(event.clone());
+    }
+
+    /// Lets time pass, from one deadline of the core to the next.
+    fn run(&mut self, duration: Duration) {
+        let end = self.now + duration;
+        self.round();
+        loop {
+            let next = self.core.poll_timeout().max(self.now);
+            if next > end {
+                break;
+            }
+            // The core must not ask to be woken for nothing, over and over.
+            let next = next.max(self.now + Duration::from_micros(1));
+            self.pass(next);
+            self.round();
+        }
+        self.pass(end);
+    }
+
+    fn pass(&mut self, to: Instant) {
+        self.disk.clock += i64::try_from(to.duration_since(self.now).as_nanos()).unwrap();
+        self.now = to;
+    }
+
+    /// The names of the events heard since the last call, with their replica or file.
+    fn heard(&mut self) -> Vec<String> {
+        let short = |event: &HandoffEvent| {
+            let name = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().into_owned();
+            match event {
+                HandoffEvent::Invalid { file, .. } => format!("invalid {}", name(file)),
+                HandoffEvent::Conflict { winner, losers, .. } => {
+                    format!("conflict {} {}", name(winner), losers.iter().map(name).collect::<Vec<_>>().join(" "))
+                }
+                HandoffEvent::Removed { payload, reason, .. } => {
+                    format!("removed {} {}", payload.replica_id, reason.as_str())
+                }
+                event => match event.payload() {
+                    Some(payload) => format!("{} {} {}", event.name(), payload.replica_id, &payload.url[9..]),
+                    None => event.name().to_owned(),
+                },
+            }
+        };
+        let heard = self.host.heard.iter().map(short).collect();
+        self.host.heard.clear();
+        heard
+    }
+
+    /// Starts it, and lets the stamps of what is there settle.
+    fn settled(mut self) -> Self {
+        self.run(ms(5000));
+        self.heard();
+        self
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.now - self.start
+    }
+}
+
+/// What a parcel is about, for "one pending event per replica".
+fn about(parcel: &Parcel) -> (Option<String>, Option<PathBuf>) {
+    let event = &parcel.event;
+    match event {
+        HandoffEvent::Invalid { file, .. } => (Some("invalid".into()), Some(file.clone())),
+        HandoffEvent::Unavailable { .. } | HandoffEvent::Available => (Some("availability".into()), None),
+        HandoffEvent::Synced => (Some("synced".into()), None),
+        HandoffEvent::Conflict { pool_id, replica_id, .. } => (Some(format!("conflict {pool_id}/{replica_id}")), None),
+        event => (Some(format!("{}/{}", event.pool_id().unwrap(), event.replica_id().unwrap())), None),
+    }
+}

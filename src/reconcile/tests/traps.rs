@@ -1,0 +1,240 @@
+//! What others fell into, as far as the core can: conflicts, moves, things that come and go. The real directory is in
+//! `tests/traps.rs`.
+
+use super::*;
+
+#[test]
+fn of_two_claims_the_newest_mtime_wins_then_the_greater_name() {
+    let mut world = World::new();
+    world.disk.replace("b.json", &doc("p", "r0", "old"));
+    world.disk.clock += 1_000_000_000;
+    world.disk.replace("a.json", &doc("p", "r0", "new"));
+    world.run(ms(10));
+    assert_eq!(world.heard(), ["ready r0 new", "conflict a.json b.json", "synced"]);
+    let mut world = World::new();
+    world.disk.tick = 2_000_000_000;
+    world.disk.replace("b.json", &doc("p", "r0", "b"));
+    world.disk.replace("a.json", &doc("p", "r0", "a"));
+    world.run(ms(10));
+    assert_eq!(world.heard(), ["ready r0 b", "conflict b.json a.json", "synced"]);
+}
+
+#[test]
+fn when_the_winner_goes_the_loser_takes_over_as_an_update() {
+    let mut world = World::new();
+    world.disk.replace("a.json", &doc("p", "r0", "a"));
+    world.disk.clock += 1_000_000_000;
+    world.disk.replace("b.json", &doc("p", "r0", "b"));
+    let mut world = world.settled();
+    world.disk.remove("b.json");
+    world.run(INTERVAL + GRACE);
+    assert_eq!(world.heard(), ["updated r0 a"]);
+    world.disk.replace("b.json", &doc("p", "r0", "b"));
+    world.run(INTERVAL + GRACE);
+    assert_eq!(world.heard(), ["conflict b.json a.json", "updated r0 b"], "a new conflict is told again");
+    world.disk.remove("a.json");
+    world.run(ms(3000));
+    assert_eq!(world.heard(), [""; 0], "a loser that goes changes nothing");
+}
+
+#[test]
+fn a_copy_under_another_name_is_named() {
+    let mut world = World::new();
+    world.disk.replace("a.json", &doc("p", "r0", "v1"));
+    let mut world = world.settled();
+    world.disk.replace("b.json", &doc("p", "r0", "v1"));
+    world.run(ms(3000));
+    assert_eq!(world.heard(), ["conflict b.json a.json", "updated r0 v1"]);
+}
+
+#[test]
+fn the_winner_decides_even_if_it_is_not_ready() {
+    let mut world = World::new();
+    world.disk.replace("a.json", &doc("p", "r0", "a"));
+    let mut world = world.settled();
+    world.disk.replace("b.json", &not_ready("p", "r0"));
+    world.run(ms(3000));
+    assert_eq!(world.heard(), ["conflict b.json a.json", "removed r0 not_ready"]);
+    world.disk.remove("b.json");
+    world.run(ms(3000));
+    assert_eq!(world.heard(), ["ready r0 a"]);
+}
+
+#[test]
+fn two_files_that_swap_their_replicas_are_two_updates() {
+    let mut world = World::new();
+    world.disk.replace("a.json", &doc("p", "r0", "v1"));
+    world.disk.replace("b.json", &doc("p", "r1", "v1"));
+    let mut world = world.settled();
+    world.disk.replace("a.json", &doc("p", "r1", "v2"));
+    world.disk.replace("b.json", &doc("p", "r0", "v2"));
+    world.run(ms(3000));
+    let mut heard = world.heard();
+    heard.sort();
+    assert_eq!(heard, ["updated r0 v2", "updated r1 v2"], "never removed-then-ready");
+}
+
+#[test]
+fn a_replica_that_moves_between_files_is_an_update() {
+    let mut world = World::new();
+    world.disk.replace("a.json", &doc("p", "r0", "v1"));
+    let mut world = world.settled();
+    world.disk.remove("a.json");
+    world.disk.replace("b.json", &doc("p", "r0", "v2"));
+    world.run(ms(3000));
+    assert_eq!(world.heard(), ["updated r0 v2"]);
+}
+
+#[test]
+fn unlink_and_create_is_an_update_if_the_gap_is_short_and_a_removal_if_it_is_long() {
+    for (gap, told) in [(40, vec!["updated r0 v2"]), (2000, vec!["removed r0 file_removed", "ready r0 v2"])] {
+        let mut world = World::new();
+        world.disk.replace("a.json", &doc("p", "r0", "v1"));
+        let mut world = world.settled();
+        // Just before a poll, so that the poll falls into the gap.
+        world.run(ms(999));
+        world.disk.remove("a.json");
+        world.run(ms(gap));
+        world.disk.replace("a.json", &doc("p", "r0", "v2"));
+        world.run(ms(3000));
+        assert_eq!(world.heard(), told, "gap {gap}");
+    }
+}
+
+#[test]
+fn a_name_that_a_listing_missed_is_not_removed() {
+    let mut world = World::new();
+    world.disk.replace("a.json", &doc("p", "r0", "v1"));
+    let mut world = world.settled();
+    // The listing does not show it, twice; the file is there all the time.
+    for _ in 0..2 {
+        let now = world.core.poll_timeout();
+        world.pass(now);
+        world.core.handle_listing(now, now, &Listing::default());
+        while let Some(name) = world.core.poll_read(now) {
+            let document = world.disk.read(&name).unwrap();
+            world.core.handle_document(now, now, &name, document);
+        }
+    }
+    world.run(ms(3000));
+    assert_eq!(world.heard(), [""; 0]);
+    assert_eq!(world.host.held.len(), 1);
+}
+
+#[test]
+fn a_file_that_vanishes_between_listing_and_reading_is_no_error() {
+    let mut world = World::new().settled();
+    world.disk.replace("a.json", &doc("p", "r0", "v1"));
+    world.meanwhile.push(Box::new(|disk| disk.remove("a.json")));
+    world.run(ms(5000));
+    assert_eq!(world.heard(), [""; 0]);
+    assert_eq!(world.core.figures().files, 0);
+}
+
+#[test]
+fn a_file_that_is_replaced_between_listing_and_reading_is_told_as_it_is() {
+    let mut world = World::new().settled();
+    world.disk.replace("a.json", &doc("p", "r0", "v1"));
+    world.meanwhile.push(Box::new(|disk| disk.replace("a.json", &doc("p", "r0", "v2"))));
+    world.run(ms(5000));
+    assert_eq!(world.heard(), ["ready r0 v2"]);
+}
+
+#[test]
+fn a_link_that_leads_to_nothing_ends_what_it_said_and_is_named() {
+    let mut world = World::new();
+    world.disk.replace("a.json", &doc("p", "r0", "v1"));
+    let mut world = world.settled();
+    world.disk.put("a.json", Content::Dangling);
+    *world.disk.removed.entry(file("a.json")).or_default() += 1;
+    world.run(ms(6000));
+    assert_eq!(world.heard(), ["removed r0 file_removed", "invalid a.json"]);
+    world.run(ms(60_000));
+    assert_eq!(world.heard(), [""; 0]);
+    world.disk.replace("a.json", &doc("p", "r0", "v2"));
+    world.run(ms(3000));
+    assert_eq!(world.heard(), ["ready r0 v2"]);
+}
+
+#[test]
+fn a_file_that_cannot_be_read_for_long_is_named_and_comes_back() {
+    let mut world = World::new().settled();
+    world.disk.replace("a.json", &doc("p", "r0", "v1"));
+    world.disk.fail("a.json", Some(13));
+    world.run(ms(10_000));
+    assert_eq!(world.heard(), ["invalid a.json"]);
+    world.disk.fail("a.json", None);
+    world.run(INTERVAL + GRACE);
+    assert_eq!(world.heard(), ["ready r0 v1"]);
+}
+
+#[test]
+fn a_file_that_never_holds_still_is_not_told_and_not_called_bad() {
+    let mut world = World::new();
+    world.disk.replace("a.json", &doc("p", "r0", "v1"));
+    world.disk.replace("b.json", &doc("p", "r1", "v1"));
+    world.core.handle_listing(world.now, world.now, &world.disk.list().unwrap());
+    for _ in 0..40 {
+        while let Some(name) = world.core.poll_read(world.now) {
+            let document = match &*name.to_string_lossy() {
+                "a.json" => Document::Changing,
+                _ => world.disk.read(&name).unwrap(),
+            };
+            world.core.handle_document(world.now, world.now, &name, document);
+        }
+        let mut told = Vec::new();
+        while let Some(parcel) = world.core.poll_event(world.now) {
+            told.push(parcel.event.name());
+            world.acknowledge(parcel.ticket, true);
+        }
+        assert!(!told.contains(&"invalid"), "{told:?}");
+        let next = world.core.poll_timeout();
+        world.pass(next);
+        if world.core.is_scan_due(next) {
+            world.core.handle_listing(next, next, &world.disk.list().unwrap());
+        }
+    }
+    assert!(world.elapsed() > ms(1000));
+    assert!(world.core.figures().undecided_files >= 1);
+}
+
+#[test]
+fn going_and_coming_while_the_host_sleeps_is_no_news() {
+    let mut world = World::new().settled();
+    world.host.mood = Mood::Sleeps;
+    world.disk.listing_fails = true;
+    world.run(ms(3000));
+    world.disk.listing_fails = false;
+    world.run(ms(3000));
+    world.host.mood = Mood::Takes;
+    world.run(ms(3000));
+    assert_eq!(world.heard(), [""; 0]);
+}
+
+#[test]
+fn a_verdict_that_is_out_of_date_before_the_host_hears_it_is_taken_back() {
+    let mut world = World::new().settled();
+    world.host.mood = Mood::Sleeps;
+    world.disk.replace("a.json", "{");
+    world.run(ms(5000));
+    assert_eq!(world.waiting.len(), 1);
+    world.disk.replace("a.json", &doc("p", "r0", "v1"));
+    world.run(ms(2000));
+    world.host.mood = Mood::Takes;
+    world.run(ms(2000));
+    assert_eq!(world.heard(), ["ready r0 v1"]);
+}
+
+#[test]
+fn latency_is_of_new_files_only() {
+    let mut world = World::new();
+    world.disk.replace("a.json", &doc("p", "r0", "v1"));
+    world.host.mood = Mood::Sleeps;
+    world.run(ms(100));
+    assert_eq!(world.waiting[0].changed, None, "it was there at the start");
+    world.disk.replace("b.json", &doc("p", "r1", "v1"));
+    let created = world.disk.time();
+    world.run(ms(1000));
+    let parcel = world.waiting.iter().find(|parcel| parcel.event.replica_id() == Some("r1")).unwrap();
+    assert_eq!(parcel.changed, Some(created));
+}
