@@ -81,7 +81,9 @@ impl Reconciler {
                 let verdict = self.files.get(name).and_then(|file| file.verdict.as_ref());
                 verdict.is_some_and(|verdict| !verdict.told)
             }
-            Subject::Replica(key) => self.replicas.get(key).is_some_and(|replica| replica.told != self.desired(key)),
+            Subject::Replica(key) => {
+                self.replicas.get(key).is_some_and(|replica| replica.told() != self.desired(key).as_ref())
+            }
             Subject::Conflict(key) => self.replicas.get(key).is_some_and(|replica| {
                 let contest = replica.contest(&self.files);
                 contest.is_some() && contest.as_ref() != replica.told_contest.as_deref()
@@ -132,7 +134,7 @@ impl Reconciler {
         let desired = self.desired(key);
         let version = desired.as_ref().and_then(|told| self.files.get(&told.file)?.version.as_ref());
         let changed = version.and_then(|version| version.changed);
-        let event = match (&replica.told, &desired) {
+        let event = match (replica.told(), &desired) {
             (None, None) => return None,
             (None, Some(now)) => {
                 HandoffEvent::Ready { file: self.path(&now.file), payload: now.handoff.payload(), latency: None }

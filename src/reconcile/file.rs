@@ -115,6 +115,12 @@ pub(super) enum Step {
     Gone,
 }
 
+/// How to look at a faulty file again.
+enum Again {
+    Read,
+    List,
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct File {
     stamp: Option<Stamp>,
@@ -160,6 +166,14 @@ impl File {
         }
     }
 
+    /// Whether the version in force no longer says that the replica of `before` is ready.
+    pub(super) fn ends_claim_of(&self, before: Option<&Handoff>) -> bool {
+        let Some((before, now)) = before.zip(self.version.as_ref().map(|version| &version.handoff)) else {
+            return false;
+        };
+        !now.is_ready() || (before.pool_id(), before.replica_id()) != (now.pool_id(), now.replica_id())
+    }
+
     /// What decides between two files that claim one replica: a file that is there, then the newest mtime.
     pub(super) fn rank(&self) -> Option<(bool, (i64, u32))> {
         self.version.as_ref().map(|version| (self.missing_since.is_none(), version.mtime))
@@ -193,7 +207,7 @@ impl File {
             Seen::Other(kind) => {
                 self.unstamped();
                 let fault = Fault::Other(kind);
-                self.faulty(now, fault, fault.file_type_error(), settle_time, Step::ListAt)
+                self.faulty(now, fault, fault.file_type_error(), settle_time, Again::List)
             }
             Seen::Failed(errno) => {
                 self.unstamped();
@@ -201,7 +215,7 @@ impl File {
                     ErrorKind::Io,
                     format!("cannot stat the file: {}", std::io::Error::from_raw_os_error(errno)),
                 );
-                self.faulty(now, Fault::Unreadable(errno), error, settle_time, Step::ListAt)
+                self.faulty(now, Fault::Unreadable(errno), error, settle_time, Again::List)
             }
             Seen::Absent => {
                 let since = *self.missing_since.get_or_insert(now);
@@ -214,14 +228,15 @@ impl File {
                 }
                 self.unstamped();
                 let fault = Fault::Dangling;
-                self.faulty(now, fault, fault.file_type_error(), settle_time, Step::ListAt)
+                self.faulty(now, fault, fault.file_type_error(), settle_time, Again::List)
             }
         }
     }
 
     /// A complete listing does not have the name. A read then confirms what the listing said.
     pub(super) fn unlisted(&mut self, now: Instant) -> Step {
-        if self.missing_for(now) < CONFIRM { self.missing(now) } else { Step::Read }
+        let since = *self.missing_since.get_or_insert(now);
+        if now.duration_since(since) < CONFIRM { Step::ListAt(since + CONFIRM) } else { Step::Read }
     }
 
     /// A read that ran from `began` to `now` gave this.
@@ -231,7 +246,7 @@ impl File {
                 self.found(began, now, stamp);
                 match handoff {
                     Ok(handoff) => self.good(now, stamp, hash, handoff),
-                    Err(error) => self.faulty(now, Fault::Content(hash), error, settle_time, Step::ReadAt),
+                    Err(error) => self.faulty(now, Fault::Content(hash), error, settle_time, Again::Read),
                 }
             }
             Document::Faulty { stamp, fault, error } => {
@@ -239,7 +254,7 @@ impl File {
                     Some(stamp) => self.found(began, now, stamp),
                     None => self.unstamped(),
                 }
-                let again = if matches!(fault, Fault::Other(_)) { Step::ListAt } else { Step::ReadAt };
+                let again = if matches!(fault, Fault::Other(_)) { Again::List } else { Again::Read };
                 self.faulty(now, fault, error, settle_time, again)
             }
             Document::Changing => {
@@ -247,8 +262,12 @@ impl File {
                 self.initial = false;
                 Step::ReadAt(now + CONFIRM)
             }
-            Document::Absent if self.missing_for(now) < CONFIRM => self.missing(now),
-            Document::Absent => Step::Gone,
+            Document::Absent if self.missing_for(now) >= CONFIRM => Step::Gone,
+            // Only a listing makes it missing: it shows, of the same moment, what has come in its place.
+            Document::Absent => {
+                self.unread = true;
+                Step::ListAt(now + CONFIRM)
+            }
         }
     }
 
@@ -264,10 +283,6 @@ impl File {
     pub(super) fn postpone(&mut self) {
         self.unread = true;
         self.read_queued = false;
-    }
-
-    fn missing(&mut self, now: Instant) -> Step {
-        Step::ListAt(*self.missing_since.get_or_insert(now) + CONFIRM)
     }
 
     fn missing_for(&self, now: Instant) -> Duration {
@@ -306,14 +321,7 @@ impl File {
         self.in_place = true;
     }
 
-    fn faulty(
-        &mut self,
-        now: Instant,
-        fault: Fault,
-        error: Error,
-        settle_time: Duration,
-        again: fn(Instant) -> Step,
-    ) -> Step {
+    fn faulty(&mut self, now: Instant, fault: Fault, error: Error, settle_time: Duration, again: Again) -> Step {
         self.unread = matches!(fault, Fault::Unreadable(_));
         if self.verdict.as_ref().is_some_and(|verdict| verdict.fault == fault) {
             self.undecided = None;
@@ -329,7 +337,12 @@ impl File {
                 self.initial = false;
             }
             self.undecided = Some(Undecided::Suspect { fault, since });
-            return again((now + LOOK_AGAIN).min(since + settle_time));
+            // A read is cheap, and sees the rest of the bytes arrive; a listing only has to confirm.
+            let end = since + settle_time;
+            return match again {
+                Again::Read => Step::ReadAt(end.min(now + LOOK_AGAIN)),
+                Again::List => Step::ListAt(end),
+            };
         }
         self.undecided = None;
         self.verdict = Some(Box::new(Verdict { fault, error, told: false }));

@@ -94,6 +94,8 @@ pub(crate) struct Reconciler {
     reads: VecDeque<FileName>,
     /// A complete listing came, and its reads are not all done yet.
     round_open: bool,
+    /// A read between two listings ended a claim: what has come in its place is to be seen before that is told.
+    relist: bool,
     availability: Availability,
     sync: Sync,
     outbox: Outbox,
@@ -128,6 +130,7 @@ impl Reconciler {
             replicas: BTreeMap::new(),
             reads: VecDeque::new(),
             round_open: false,
+            relist: false,
             availability: Availability { error: None, told_available: true, ticket: None },
             sync: Sync::Unlisted,
             outbox: Outbox::new(settings.retry_backoff),
@@ -145,6 +148,7 @@ impl Reconciler {
     pub(crate) fn handle_listing(&mut self, began: Instant, now: Instant, listing: &Listing) {
         self.schedule.scanned(began, now);
         self.round_open = true;
+        self.relist = false;
         let initial = matches!(self.sync, Sync::Unlisted);
         if initial {
             let names = listing.entries.iter().map(|entry| Subject::Invalid(entry.name.clone()));
@@ -195,6 +199,11 @@ impl Reconciler {
         let handoff = file.version.as_ref().map(|version| version.handoff.clone());
         file.read_queued = false;
         let step = file.read(began, now, document, self.settle_time);
+        let ends_claim = step == Step::Accepted && file.ends_claim_of(handoff.as_deref());
+        if ends_claim && !self.round_open {
+            self.relist = true;
+            self.schedule.scan_by(now);
+        }
         self.follow(name, before, handoff, step);
         let Some(file) = self.files.get(name) else { return };
         if !file.is_undecided() {
@@ -235,7 +244,7 @@ impl Reconciler {
             }
             Flight::Replica(key, told) => {
                 if let Some(replica) = self.replicas.get_mut(&key) {
-                    replica.told = told;
+                    replica.tell(told);
                 }
             }
             Flight::Conflict(key, contest) => {
@@ -291,7 +300,7 @@ impl Reconciler {
     /// The next event, computed now. Nothing is told while a listing's reads are under way: a file that moved to another
     /// name is one update then, not a removal and an arrival.
     pub(crate) fn poll_event(&mut self, now: Instant) -> Option<Parcel> {
-        if !self.reads.is_empty() || self.round_open {
+        if !self.reads.is_empty() || self.round_open || self.relist {
             return None;
         }
         if matches!(&self.sync, Sync::Outstanding(subjects) if subjects.is_empty()) {
@@ -431,6 +440,7 @@ impl Reconciler {
             self.postpone(&name);
         }
         self.round_open = false;
+        self.relist = false;
         if self.availability.error.replace(error).is_none() {
             self.differs(&Subject::Availability);
         }

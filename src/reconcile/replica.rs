@@ -36,9 +36,9 @@ pub(super) struct Contest {
 pub(super) struct Replica {
     /// Sorted by name.
     claims: Vec<FileName>,
-    /// Why the last claim ended.
-    last_removal: Option<RemovedReason>,
-    pub(super) told: Option<Told>,
+    told: Option<Told>,
+    /// Why the claim ended of the file that the host was told of; else, of the first one that ended since.
+    removal: Option<RemovedReason>,
     pub(super) ticket: Option<Ticket>,
     pub(super) told_contest: Option<Box<Contest>>,
     pub(super) contest_ticket: Option<Ticket>,
@@ -53,7 +53,18 @@ impl Replica {
 
     pub(super) fn withdraw(&mut self, name: &FileName, reason: RemovedReason) {
         self.claims.retain(|claim| claim != name);
-        self.last_removal = Some(reason);
+        if self.removal.is_none() || self.told.as_ref().is_some_and(|told| told.file == *name) {
+            self.removal = Some(reason);
+        }
+    }
+
+    pub(super) fn told(&self) -> Option<&Told> {
+        self.told.as_ref()
+    }
+
+    pub(super) fn tell(&mut self, told: Option<Told>) {
+        self.told = told;
+        self.removal = None;
     }
 
     /// The file in force: one that is there before one that has gone missing, then the newest mtime, then the greater
@@ -77,7 +88,7 @@ impl Replica {
     pub(super) fn removal(&self, files: &BTreeMap<FileName, File>) -> RemovedReason {
         match self.winner(files) {
             Some(_) => RemovedReason::NotReady,
-            None => self.last_removal.unwrap_or(RemovedReason::FileRemoved),
+            None => self.removal.unwrap_or(RemovedReason::FileRemoved),
         }
     }
 

@@ -60,8 +60,8 @@ struct Disk {
     next_inode: u64,
     listing_fails: bool,
     reads_exhausted: bool,
-    /// How many times each name was removed: nothing else may be told as removed.
-    removed: BTreeMap<FileName, u32>,
+    /// The names that were ever removed: nothing else may be told as removed.
+    removed: BTreeSet<FileName>,
 }
 
 impl Disk {
@@ -123,7 +123,7 @@ impl Disk {
 
     fn remove(&mut self, name: &str) {
         if self.files.remove(OsStr::new(name)).is_some() {
-            *self.removed.entry(file(name)).or_default() += 1;
+            self.removed.insert(file(name));
         }
     }
 
@@ -131,7 +131,11 @@ impl Disk {
     fn rename(&mut self, from: &str, to: &str) {
         let (seconds, nanos) = self.time();
         let Some(mut moved) = self.files.remove(OsStr::new(from)) else { return };
-        *self.removed.entry(file(from)).or_default() += 1;
+        self.removed.insert(file(from));
+        if matches!(moved.content, Content::Dangling) {
+            // What was there is gone, and nothing has come in its place.
+            self.removed.insert(file(to));
+        }
         (moved.stamp.ctime, moved.stamp.ctime_nanos) = (seconds, nanos);
         self.files.insert(file(to), moved);
     }
@@ -196,8 +200,8 @@ enum Mood {
 #[derive(Debug)]
 struct Host {
     mood: Mood,
-    /// Payload text, file, and how often the file had been removed when it was told.
-    held: BTreeMap<(String, String), (String, PathBuf, u32)>,
+    /// Payload text and file.
+    held: BTreeMap<(String, String), (String, PathBuf)>,
     heard: Vec<HandoffEvent>,
     available: bool,
     synced: bool,
@@ -233,7 +237,7 @@ impl World {
             next_inode: 0,
             listing_fails: false,
             reads_exhausted: false,
-            removed: BTreeMap::new(),
+            removed: BTreeSet::new(),
         };
         let host = Host { mood: Mood::Takes, held: BTreeMap::new(), heard: Vec::new(), available: true, synced: false };
         Self {
@@ -321,27 +325,25 @@ impl World {
 
     /// Promises 2 and 3, at each event.
     fn hear(&mut self, event: &HandoffEvent) {
-        let removals = |path: &PathBuf| self.disk.removed.get(path.file_name().unwrap()).copied().unwrap_or(0);
+        let was_removed = |path: &PathBuf| self.disk.removed.contains(path.file_name().unwrap());
         let host = &mut self.host;
         let key = event.pool_id().map(|pool| (pool.to_owned(), event.replica_id().unwrap().to_owned()));
         let text = event.payload().map(|payload| serde_json::to_string(payload).unwrap());
         match event {
             HandoffEvent::Ready { file, .. } => {
-                let removed = removals(file);
-                let before = host.held.insert(key.unwrap(), (text.unwrap(), file.clone(), removed));
+                let before = host.held.insert(key.unwrap(), (text.unwrap(), file.clone()));
                 assert!(before.is_none(), "ready, but held: {event:?}");
             }
             HandoffEvent::Updated { file, previous, .. } => {
-                let removed = removals(file);
                 let held = host.held.get_mut(&key.unwrap()).expect("updated, but not held");
                 assert_eq!(held.0, serde_json::to_string(previous).unwrap());
                 assert!((&held.0, &held.1) != (text.as_ref().unwrap(), file), "told twice: {event:?}");
-                *held = (text.unwrap(), file.clone(), removed);
+                *held = (text.unwrap(), file.clone());
             }
             HandoffEvent::Removed { file, reason, .. } => {
                 let held = host.held.remove(&key.unwrap()).expect("removed, but not held");
                 assert_eq!((&held.0, &held.1), (text.as_ref().unwrap(), file));
-                assert!(*reason != RemovedReason::FileRemoved || removals(file) > held.2, "made up: {event:?}");
+                assert!(*reason != RemovedReason::FileRemoved || was_removed(file), "made up: {event:?}");
             }
             HandoffEvent::Unavailable { .. } => assert!(std::mem::replace(&mut host.available, false)),
             HandoffEvent::Available => assert!(!std::mem::replace(&mut host.available, true)),

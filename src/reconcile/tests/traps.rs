@@ -146,7 +146,7 @@ fn a_link_that_leads_to_nothing_ends_what_it_said_and_is_named() {
     world.disk.replace("a.json", &doc("p", "r0", "v1"));
     let mut world = world.settled();
     world.disk.put("a.json", Content::Dangling);
-    *world.disk.removed.entry(file("a.json")).or_default() += 1;
+    world.disk.removed.insert(file("a.json"));
     world.run(ms(6000));
     assert_eq!(world.heard(), ["removed r0 file_removed", "invalid a.json"]);
     world.run(ms(60_000));
