@@ -1,0 +1,275 @@
+//! The commands, their options and their help texts; bad usage becomes one line and exit code 2.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::error::ErrorKind;
+use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
+use handoff_watcher::{DEFAULT_RUNTIME_DIR, HandoffWatcherConfig, RUNTIME_DIR_VARIABLE};
+use serde_json::Value;
+
+use crate::output::{self, Exit, Failure};
+
+/// Watches a directory of engine handoff files (*.json) and tells what is ready.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    after_help = "Exit codes: 0 yes, done; 1 no (something invalid, a timeout, nothing there); 2 it could not be done \
+                  (bad usage, a bad path, a bad environment variable).\n\
+                  Environment: POOL_MANAGERD_RUNTIME_DIR is the directory where none is given, \
+                  POOL_MANAGERD_WATCH_INTERVAL_MS the interval of `watch` and `wait`; NO_COLOR turns colours off."
+)]
+pub(crate) struct Cli {
+    /// Log to standard error: -v informs, -vv debugs, -vvv tells all [default: no log]
+    #[arg(short, long, global = true, action = ArgAction::Count, display_order = 900)]
+    pub(crate) verbose: u8,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Watch(WatchArgs),
+    List(ListArgs),
+    Wait(WaitArgs),
+    Publish(PublishArgs),
+    Withdraw(WithdrawArgs),
+    Check(CheckArgs),
+}
+
+/// Print each event as it comes, until SIGINT or SIGTERM
+///
+/// On a terminal: readable lines, times in UTC. Else, or with --json: one JSON object a line, each flushed at once, with
+/// the fields that apply of `event`, `file`, `pool_id`, `replica_id`, `payload`, `previous`, `reason`, `error`,
+/// `error_kind`, `field`, `line`, `column`, `winner`, `losers`, `latency_ms`. Events: ready, updated, removed, invalid,
+/// conflict, synced, unavailable, available.
+#[derive(Debug, Args)]
+#[command(after_help = "Exit codes: 0 ended by SIGINT, SIGTERM or a closed standard output; 2 it could not be done.")]
+pub(crate) struct WatchArgs {
+    #[command(flatten)]
+    pub(crate) dir: Dir,
+    #[command(flatten)]
+    pub(crate) interval: Interval,
+    /// One JSON object a line, also on a terminal
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Readable lines, also when piped
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) text: bool,
+}
+
+/// Print what is ready now, and every invalid file with its reason
+///
+/// With --json: one document, `{"dir": …, "ready": […], "invalid": […], "conflicts": […]}`, whose entries have the form of
+/// the events of `watch`. Files that are being written are given a second to be complete.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Exit codes: 0 no file is invalid; 1 a file is invalid; 2 it could not be done: the directory is \
+                        missing, cannot be listed, or has a file that was still being written after 30 s."
+)]
+pub(crate) struct ListArgs {
+    #[command(flatten)]
+    pub(crate) dir: Dir,
+    /// One JSON document in the place of the table
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Wait until a pool, or one replica of it, is ready, and print its URL
+///
+/// A missing directory is waited for.
+#[derive(Debug, Args)]
+#[command(after_help = "Exit codes: 0 ready; 1 not ready at the timeout; 2 it could not be done.")]
+pub(crate) struct WaitArgs {
+    #[command(flatten)]
+    pub(crate) dir: Dir,
+    /// The pool to wait for
+    #[arg(long, value_name = "POOL")]
+    pub(crate) pool: String,
+    /// The replica of the pool to wait for [default: whichever is ready first]
+    #[arg(long, value_name = "REPLICA")]
+    pub(crate) replica: Option<String>,
+    /// How long to wait, with its unit, as in 500ms, 30s, 2m; 0s looks once
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
+    pub(crate) timeout: Duration,
+    #[command(flatten)]
+    pub(crate) interval: Interval,
+    /// Print the whole handoff as one line of JSON in the place of its URL
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Write a handoff, atomically, and print its path
+///
+/// A reader sees the old content or the new, never a part. The file is {pool}-{replica}.json; if that name is taken by another replica, it gets a hash.
+#[derive(Debug, Args)]
+#[command(after_help = "Exit codes: 0 written; 2 it could not be done.")]
+pub(crate) struct PublishArgs {
+    #[command(flatten)]
+    pub(crate) dir: Dir,
+    /// The pool that the replica belongs to
+    #[arg(long, value_name = "POOL")]
+    pub(crate) pool: String,
+    /// The replica, unique within its pool
+    #[arg(long, value_name = "REPLICA")]
+    pub(crate) replica: String,
+    /// Where the engine answers: absolute, http or https
+    #[arg(long, value_name = "URL")]
+    pub(crate) url: String,
+    /// The engine, as in llamacpp, vllm, tgi
+    #[arg(long, value_name = "NAME")]
+    pub(crate) engine: Option<String>,
+    /// The engine's version
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) engine_version: Option<String>,
+    /// How the engine was provisioned
+    #[arg(long, value_name = "MODE")]
+    pub(crate) provisioning_mode: Option<String>,
+    /// The devices it runs on, as in 0,1
+    #[arg(long, value_name = "MASK")]
+    pub(crate) device_mask: Option<String>,
+    /// How many requests it serves at once
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) slots: Option<u32>,
+    /// How many of these are free
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) slots_free: Option<u32>,
+    /// The engine's process id
+    #[arg(long, value_name = "PID")]
+    pub(crate) pid: Option<u32>,
+    /// The model's id
+    #[arg(long, value_name = "ID")]
+    pub(crate) model_id: Option<String>,
+    /// The model's path
+    #[arg(long, value_name = "PATH")]
+    pub(crate) model_path: Option<String>,
+    /// A flag that the engine was started with, as in --flag=--parallel --flag=4; may be repeated
+    #[arg(long = "flag", value_name = "FLAG", allow_hyphen_values = true)]
+    pub(crate) flags: Vec<String>,
+    /// Any other field, its value as JSON, as in --set gpu=0 --set 'zone="b"'; may be repeated
+    #[arg(long = "set", value_name = "FIELD=JSON", value_parser = field)]
+    pub(crate) set: Vec<(String, Value)>,
+}
+
+/// Remove the handoff of a replica that `publish` wrote
+#[derive(Debug, Args)]
+#[command(after_help = "Exit codes: 0 removed; 1 there was none; 2 it could not be done.")]
+pub(crate) struct WithdrawArgs {
+    #[command(flatten)]
+    pub(crate) dir: Dir,
+    /// The pool that the replica belongs to
+    #[arg(long, value_name = "POOL")]
+    pub(crate) pool: String,
+    /// The replica
+    #[arg(long, value_name = "REPLICA")]
+    pub(crate) replica: String,
+}
+
+/// Say of each file whether a watcher would accept it
+///
+/// Prints `FILE: ok …` or `FILE:LINE:COLUMN: reason`. With --json: one object a line, `file` and `ok`, and
+/// `payload` and `note`, or `error`, `error_kind`, `field`, `line`, `column`.
+#[derive(Debug, Args)]
+#[command(after_help = "Exit codes: 0 all would be accepted; 1 some would be refused; 2 some could not be read.")]
+pub(crate) struct CheckArgs {
+    /// Files to check; - is standard input
+    #[arg(value_name = "FILE", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// One JSON object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Dir {
+    /// Directory of the handoff files [default: $POOL_MANAGERD_RUNTIME_DIR, else .runtime/engines]
+    #[arg(value_name = "DIR")]
+    dir: Option<PathBuf>,
+}
+
+impl Dir {
+    /// The directory that is meant: it is there, or there is nothing of that name yet.
+    pub(crate) fn resolve(self) -> Result<PathBuf, Failure> {
+        let variable = || std::env::var_os(RUNTIME_DIR_VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let dir = self.dir.or_else(variable).unwrap_or_else(|| PathBuf::from(DEFAULT_RUNTIME_DIR));
+        match fs::metadata(&dir) {
+            Ok(found) if !found.is_dir() => Err(Failure::new(format_args!("{}: not a directory", dir.display()))),
+            // Below a file there never is one; everything else may still become one.
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+                Err(Failure::new(format_args!("{}: not a directory", dir.display())))
+            }
+            _ => Ok(dir),
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Interval {
+    /// Milliseconds from poll to poll [default: $POOL_MANAGERD_WATCH_INTERVAL_MS, else 1000]
+    #[arg(long, value_name = "MS", value_parser = milliseconds)]
+    poll_interval_ms: Option<u64>,
+}
+
+impl Interval {
+    pub(crate) fn resolve(self) -> Result<u64, Failure> {
+        match self.poll_interval_ms {
+            Some(ms) => Ok(ms),
+            None => Ok(HandoffWatcherConfig::from_env()?.poll_interval_ms),
+        }
+    }
+}
+
+/// The command line of this process. What ends here, help and bad usage, has been printed.
+pub(crate) fn parse() -> Result<Cli, ExitCode> {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    Cli::try_parse_from(&args).map_err(|error| match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            // A reader that went away is no failure.
+            let _ = error.print();
+            Exit::Yes.into()
+        }
+        _ => {
+            output::complain(&usage(&error, &args));
+            Exit::Cannot.into()
+        }
+    })
+}
+
+/// Clap's report, which takes several lines, as one line.
+fn usage(error: &clap::Error, args: &[OsString]) -> String {
+    let cli = Cli::command();
+    if matches!(error.kind(), ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand) {
+        let names: Vec<_> = cli.get_subcommands().map(clap::Command::get_name).collect();
+        return format!("a command is missing: {}; see 'handoff-watcher --help'", names.join(", "));
+    }
+    let report = error.render().to_string();
+    let said = report.split("\nUsage:").next().unwrap_or_default().split("\nFor more information").next();
+    let said: Vec<String> = said
+        .unwrap_or_default()
+        .trim_start_matches("error: ")
+        .split("\n\n")
+        .map(|paragraph| paragraph.split_whitespace().collect::<Vec<_>>().join(" "))
+        .filter(|paragraph| !paragraph.is_empty())
+        .collect();
+    let command = args.iter().skip(1).find_map(|arg| cli.find_subcommand(arg)).map(|command| command.get_name());
+    let command = command.map(|name| format!(" {name}")).unwrap_or_default();
+    format!("{}; see 'handoff-watcher{command} --help'", said.join("; "))
+}
+
+fn milliseconds(text: &str) -> Result<u64, &'static str> {
+    // The library knows the range.
+    text.parse().map_err(|_| "expected whole milliseconds")
+}
+
+fn field(text: &str) -> Result<(String, Value), String> {
+    let (name, json) = text.split_once('=').ok_or("expected FIELD=JSON")?;
+    match serde_json::from_str(json) {
+        Ok(value) => Ok((name.to_owned(), value)),
+        Err(_) => Err(format!("the value is not JSON; a text needs its quotes, as in '{name}=\"…\"'")),
+    }
+}

@@ -1,0 +1,67 @@
+//! `watch`: each event as it comes.
+
+use std::io::{self, IsTerminal};
+use std::process;
+use std::thread;
+use std::time::Duration;
+
+use handoff_watcher::{HandoffEvent, HandoffIter, HandoffWatcher, HandoffWatcherConfig};
+
+use crate::args::WatchArgs;
+use crate::output::{Exit, Failure, Output, complain, when_closed};
+use crate::render;
+use crate::signals::Caught;
+
+/// How long the end in order may take after a signal, of the 100 ms that are promised.
+const PATIENCE: Duration = Duration::from_millis(60);
+
+pub(crate) fn run(args: WatchArgs) -> Result<Exit, Failure> {
+    // First of all: a signal during the start ends it in order, too.
+    let signals = Caught::new()?;
+    let json = args.json || !(args.text || Output::is_terminal());
+    let config = HandoffWatcherConfig { runtime_dir: args.dir.resolve()?, poll_interval_ms: args.interval.resolve()? };
+    let dir = config.runtime_dir.clone();
+    let interval = config.poll_interval_ms;
+    let mut events = HandoffWatcher::iter(config)?;
+
+    let stop = events.stop_handle();
+    signals.then(move |_| {
+        stop.stop();
+        // A pipe that is full and not read holds up the thread that prints.
+        thread::sleep(PATIENCE);
+        process::exit(0);
+    })?;
+    let stop = events.stop_handle();
+    when_closed(move || stop.stop());
+
+    if !dir.exists() {
+        complain(&format!("{} does not exist yet: waiting for it", dir.display()));
+    } else if !json && io::stderr().is_terminal() {
+        complain(&format!("watching {} every {interval} ms; Ctrl-C ends it", dir.display()));
+    }
+    let mut output = Output::new();
+    while let Some(event) = events.next() {
+        if json {
+            output.json(&event)?;
+        } else {
+            output.line(line(&event, &events))?;
+        }
+    }
+    // A watcher that ends unbidden says why.
+    match events.health().error {
+        Some(error) if !events.stop_handle().is_stopped() => Err(error.into()),
+        _ => Ok(Exit::Yes),
+    }
+}
+
+fn line(event: &HandoffEvent, events: &HandoffIter) -> String {
+    let details = match event {
+        HandoffEvent::Synced => {
+            let (ready, invalid) = (events.registry().len(), events.stats().invalid_files);
+            format!("all that was there at the start has been told: {ready} ready, {invalid} invalid")
+        }
+        _ => render::details(event),
+    };
+    let latency = event.latency().map(|latency| format!("  {}", render::millis(latency))).unwrap_or_default();
+    format!("{}  {}  {details}{latency}", render::styled(render::QUIET, &render::clock()), render::title(event))
+}
