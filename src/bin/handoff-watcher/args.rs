@@ -40,6 +40,7 @@ pub(crate) enum Command {
     Publish(PublishArgs),
     Withdraw(WithdrawArgs),
     Check(CheckArgs),
+    Demo(DemoArgs),
 }
 
 /// Print each event as it comes, until SIGINT or SIGTERM
@@ -183,6 +184,20 @@ pub(crate) struct CheckArgs {
     /// One JSON object a line
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Show it all in some ten seconds: three engines come and go in a temporary directory, a watcher looks on
+///
+/// Nothing outside of the temporary directory is touched, and it is removed at the end.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Exit codes: 0 everything was seen within 2000 ms; 1 something was not, or was late, or was made \
+                        up; 2 it could not be done; 130, 143 ended by SIGINT, SIGTERM."
+)]
+pub(crate) struct DemoArgs {
+    /// Milliseconds from poll to poll [default: 1000]
+    #[arg(long, value_name = "MS", value_parser = milliseconds)]
+    pub(crate) poll_interval_ms: Option<u64>,
 }
 
 #[derive(Debug, Args)]

@@ -5,6 +5,7 @@
 
 mod args;
 mod check;
+mod demo;
 mod list;
 mod output;
 mod produce;
@@ -43,6 +44,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Publish(args) => produce::publish(args),
         Command::Withdraw(args) => produce::withdraw(args),
         Command::Check(args) => check::run(args),
+        Command::Demo(args) => demo::run(args),
     }
 }
 

@@ -21,6 +21,8 @@ pub(crate) enum Exit {
     No,
     /// It could not be done: bad usage, a bad path, a bad environment.
     Cannot,
+    /// Ended by this signal, after cleaning up.
+    Signal(i32),
 }
 
 impl From<Exit> for ExitCode {
@@ -29,6 +31,8 @@ impl From<Exit> for ExitCode {
             Exit::Yes => Self::SUCCESS,
             Exit::No => Self::from(1),
             Exit::Cannot => Self::from(2),
+            // As a shell shows a process that the signal killed.
+            Exit::Signal(signal) => Self::from(u8::try_from(128 + signal).unwrap_or(u8::MAX)),
         }
     }
 }
