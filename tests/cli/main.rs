@@ -1,0 +1,13 @@
+//! The command line as a person and a shell script use it: as processes.
+
+#![cfg(all(feature = "cli", unix))]
+
+mod check;
+mod demo;
+mod harness;
+mod list;
+mod produce;
+mod terminal;
+mod usage;
+mod wait;
+mod watch;
