@@ -189,7 +189,8 @@ mod tests {
     #[test]
     fn impossible_settings_are_refused_by_name() {
         let ms = Duration::from_millis;
-        let cases: [(&str, fn(&mut Settings)); 10] = [
+        type Spoil = fn(&mut Settings);
+        let cases: [(&str, Spoil); 10] = [
             ("runtime_dir", |s| s.runtime_dir = PathBuf::new()),
             ("runtime_dir", |s| s.runtime_dir = PathBuf::from("a\0b")),
             ("poll_interval_ms", |s| s.poll_interval = Duration::ZERO),

@@ -5,7 +5,6 @@
 //! Every call is made again when a signal interrupts it: a host's signal handlers are none of a file's business.
 
 use std::ffi::OsStr;
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -108,16 +107,11 @@ pub(crate) fn is_exhaustion(errno: Errno) -> bool {
     matches!(errno, Errno::MFILE | Errno::NFILE | Errno::NOMEM)
 }
 
-/// The same for an error that has left these modules.
-#[allow(dead_code)]
-pub(crate) fn is_exhausted(error: &io::Error) -> bool {
-    Errno::from_io_error(error).is_some_and(is_exhaustion)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::fs::{self, File};
+    use std::io;
     use std::os::unix::fs::{MetadataExt, symlink};
 
     fn errno_of(path: &Path) -> Option<i32> {
@@ -164,12 +158,5 @@ mod tests {
         assert_eq!((stamp.device, stamp.inode, stamp.size), (meta.dev(), meta.ino(), 4));
         assert_eq!((stamp.mtime, stamp.mtime_nanos), (-2, 500_000_000));
         assert_eq!((stamp.ctime, i64::from(stamp.ctime_nanos)), (meta.ctime(), meta.ctime_nsec()));
-    }
-
-    #[test]
-    fn exhaustion_is_recognised_after_it_became_an_io_error() {
-        assert!(is_exhausted(&io::Error::from(Errno::MFILE)));
-        assert!(!is_exhausted(&io::Error::from(Errno::ACCESS)));
-        assert!(!is_exhausted(&io::Error::other("no number")));
     }
 }

@@ -11,6 +11,9 @@ use crate::event::HandoffEvent;
 use crate::listing::FileName;
 use crate::replica::{ReplicaIds, ReplicaKey};
 
+/// An event; when the file that it is about became what it is (seconds, nanoseconds); and what it will have told.
+pub(super) type News = (HandoffEvent, Option<(i64, u32)>, Flight);
+
 /// What an event on its way will have told, once the host has taken it.
 #[derive(Clone, Debug)]
 pub(super) enum Flight {
@@ -92,7 +95,7 @@ impl Reconciler {
     }
 
     /// The event of a subject, if there is anything to tell; when the file that it is about became what it is.
-    pub(super) fn event(&self, subject: &Subject) -> Option<(HandoffEvent, Option<(i64, u32)>, Flight)> {
+    pub(super) fn event(&self, subject: &Subject) -> Option<News> {
         if matches!(subject, Subject::Synced) {
             return Some((HandoffEvent::Synced, None, Flight::Synced));
         }
@@ -129,7 +132,7 @@ impl Reconciler {
         }
     }
 
-    fn replica_event(&self, key: &ReplicaKey) -> Option<(HandoffEvent, Option<(i64, u32)>, Flight)> {
+    fn replica_event(&self, key: &ReplicaKey) -> Option<News> {
         let replica = self.replicas.get(key)?;
         let desired = self.desired(key);
         let version = desired.as_ref().and_then(|told| self.files.get(&told.file)?.version.as_ref());

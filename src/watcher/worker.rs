@@ -21,6 +21,9 @@ use crate::registry::Registry;
 use crate::scan::Scanner;
 use crate::stats::Meter;
 
+/// Where the result of a rescan goes.
+type Asked = Sender<Result<(), Error>>;
+
 /// What the threads and the handles of one watcher share.
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -30,7 +33,7 @@ pub(crate) struct Shared {
     stop: AtomicBool,
     bell: Bell,
     /// Who waits for a rescan; `None` once there will be none any more.
-    rescans: Mutex<Option<Vec<Sender<Result<(), Error>>>>>,
+    rescans: Mutex<Option<Vec<Asked>>>,
 }
 
 impl Shared {

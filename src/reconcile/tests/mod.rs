@@ -207,6 +207,9 @@ struct Host {
     synced: bool,
 }
 
+/// An act of a writer.
+type Meanwhile = Box<dyn FnOnce(&mut Disk)>;
+
 /// The core with a disk on one side and a host on the other.
 struct World {
     start: Instant,
@@ -217,7 +220,7 @@ struct World {
     waiting: Vec<Parcel>,
     capacity: usize,
     /// What happens between the next listing and its reads.
-    meanwhile: Vec<Box<dyn FnOnce(&mut Disk)>>,
+    meanwhile: Vec<Meanwhile>,
     reads: u32,
     /// Every good document that ever was under a name.
     written: BTreeSet<String>,

@@ -71,7 +71,10 @@ fn apply(disk: &mut Disk, act: &Act, n: usize) {
         Act::Rename(from, to) => disk.rename(NAMES[*from], NAMES[*to]),
         Act::Special(name) => {
             disk.remove(NAMES[*name]);
-            disk.put(NAMES[*name], if n % 2 == 0 { Content::Dangling } else { Content::Other(OtherKind::Fifo) });
+            disk.put(
+                NAMES[*name],
+                if n.is_multiple_of(2) { Content::Dangling } else { Content::Other(OtherKind::Fifo) },
+            );
         }
         Act::Unreadable(name, on) => disk.fail(NAMES[*name], on.then_some(5)),
         Act::Listing(fails) => disk.listing_fails = *fails,
