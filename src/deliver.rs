@@ -4,7 +4,6 @@
 //! A parcel that waits can be revoked, so that what reaches the host is what is true when it takes it.
 
 use std::collections::VecDeque;
-#[cfg(unix)]
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -13,7 +12,6 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use parking_lot::Mutex;
 
 use crate::event::HandoffEvent;
-#[cfg(unix)]
 use crate::readable::Readable;
 use crate::reconcile::{Parcel, Ticket};
 
@@ -69,22 +67,17 @@ struct State {
     ack_wanted: bool,
     /// Dropped by `close`, which wakes every receiver.
     token: Option<Sender<()>>,
-    #[cfg(unix)]
     readable: Option<Readable>,
 }
 
 impl State {
     /// Once closed it stays readable, so that an event loop comes and learns that it is over.
-    #[cfg(unix)]
     fn show(&mut self) {
         let up = !self.waiting.is_empty() || self.token.is_none();
         if let Some(readable) = &mut self.readable {
             readable.set(up);
         }
     }
-
-    #[cfg(not(unix))]
-    fn show(&mut self) {}
 }
 
 /// The way to the host. For each waiting parcel there is one token in a bounded crossbeam channel: it does the waiting and
@@ -101,14 +94,8 @@ pub(crate) struct Channel {
 impl Channel {
     pub(crate) fn new(capacity: usize, bell: Bell) -> Self {
         let (token, tokens) = bounded(capacity);
-        let state = State {
-            waiting: VecDeque::new(),
-            acks: Vec::new(),
-            ack_wanted: false,
-            token: Some(token),
-            #[cfg(unix)]
-            readable: None,
-        };
+        let state =
+            State { waiting: VecDeque::new(), acks: Vec::new(), ack_wanted: false, token: Some(token), readable: None };
         Self { capacity, state: Mutex::new(state), tokens, bell }
     }
 
@@ -203,7 +190,6 @@ impl Channel {
     }
 
     /// The descriptor that is readable exactly while an event waits; made when it is first asked for.
-    #[cfg(unix)]
     pub(crate) fn readable(&self) -> std::io::Result<Arc<UnixStream>> {
         let mut state = self.state.lock();
         let up = !state.waiting.is_empty() || state.token.is_none();

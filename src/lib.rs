@@ -1,4 +1,72 @@
-//! handoff-watcher
+//! Watches a directory of engine handoff files, and tells its host what is ready.
+//!
+//! On a GPU node an engine-provisioner starts an LLM engine and writes a small JSON file, the *handoff*, into
+//! `.runtime/engines/`. The pool manager on that node embeds this crate, learns of the engine within 2 seconds
+//! (CLOUD-3013), and says so with its next heartbeat. It is synchronous: a plain thread polls with `std` and system calls,
+//! a bounded channel feeds an iterator or a callback, and there is no async runtime.
+//!
+//! ```
+//! use std::path::PathBuf;
+//! use handoff_watcher::{HandoffWatcher, HandoffWatcherConfig, HandoffPayload};
+//! let callback = Box::new(|payload: HandoffPayload| {
+//!     println!("Engine ready: {} at {}", payload.pool_id, payload.url);
+//!     Ok(())
+//! });
+//! let config = HandoffWatcherConfig {
+//!     runtime_dir: PathBuf::from(".runtime/engines"),
+//!     poll_interval_ms: 1000,
+//! };
+//! let watcher = HandoffWatcher::new(config, callback);
+//! let handle = watcher.spawn();
+//! # handle.stop();
+//! ```
+//!
+//! # The flow
+//!
+//! ```text
+//! scan [fs] ─▶ reconcile [pure] ─▶ read [fs] ─▶ parse [pure] ─▶ reconcile [pure] ─▶ deliver [channel] ─▶ host
+//! ```
+//!
+//! The core is a state machine without a clock, disk, thread or channel. The scanning thread is the one place that joins
+//! the stages; they do not know each other.
+//!
+//! # Where to start
+//!
+//! - [`HandoffWatcher::new`]: a callback for each payload that is ready. [`HandoffWatcher::builder`] has every setting, and
+//!   a callback for every event.
+//! - [`HandoffWatcher::iter`]: the same as an iterator of [`HandoffEvent`], with a file descriptor for event loops.
+//! - [`Registry`]: what is ready now, for hosts that want to ask rather than be told.
+//! - [`publish`] and [`withdraw`]: the producer's side.
+//!
+//! # What is promised
+//!
+//! Let *quiet* mean that no writer has touched the directory for 2 seconds.
+//!
+//! 1. **Nothing is lost.** When the directory is quiet, what the host was told equals what the directory says. A change is
+//!    seen within one poll interval plus 100 ms after its last byte, however the file was changed: renamed over,
+//!    overwritten in place, replaced by an older file, rewritten with the same size and a restored mtime.
+//! 2. **Nothing is told twice.** A version is delivered once; `touch`, or the same bytes again, is no event. A delivery
+//!    counts when the host took it.
+//! 3. **Nothing is made up.** No removal without a removed file; what cannot be listed, read or parsed is not a removal,
+//!    and the last good version stays in force. No payload mixes two versions.
+//! 4. **A bad file harms only itself.** One `invalid` per bad content, with file, place and reason. Half-written files get
+//!    one second before they are called that.
+//! 5. **Bounded.** Memory is a function of the number of files, not of changes, nor of how slow the host is.
+//! 6. **The host is safe.** A callback that fails or panics is tried again with backoff; one that hangs delays only
+//!    deliveries. After `stop` has returned, nothing calls back.
+//! 7. **It can be watched.** [`Stats`] and [`Health`], at any time.
+//!
+//! # Limits
+//!
+//! - Unix only; Linux is what it is tested on.
+//! - The directory is not searched recursively; hidden files and names that do not end in `.json` are ignored.
+//! - A writer that overwrites a file in place *without truncating it*, in pieces more than 50 ms apart, cannot be told from
+//!   one that has finished: use [`publish`], or rename.
+//! - Two versions of a file that hash to the same 64 bits would be taken for one.
+//! - What the directory says is believed: who can write to it can route requests.
+
+#[cfg(not(unix))]
+compile_error!("handoff-watcher needs a Unix: it tells files apart by device, inode and change time");
 
 mod config;
 mod deliver;
@@ -9,7 +77,6 @@ mod listing;
 mod payload;
 mod publish;
 mod read;
-#[cfg(unix)]
 mod readable;
 mod reconcile;
 mod registry;

@@ -8,6 +8,7 @@ mod tests;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -158,15 +159,9 @@ fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     if !fs::metadata(path)?.is_file() {
         return Ok(None);
     }
-    let mut options = OpenOptions::new();
-    options.read(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt;
-        // A FIFO that has come since would block the producer for good.
-        options.custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as _);
-    }
-    let file = options.open(path)?;
+    // A FIFO that has come since would block the producer for good.
+    let flags = rustix::fs::OFlags::NONBLOCK.bits() as _;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     if !file.metadata()?.is_file() {
         return Ok(None);
     }
@@ -185,9 +180,7 @@ impl Temporary {
     fn write(dir: &Path, content: &[u8]) -> Result<Self, Error> {
         static COUNTER: AtomicU64 = AtomicU64::new(0);
         let mut options = OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o644);
+        options.write(true).create_new(true).mode(0o644);
 
         let mut attempts = 0;
         loop {
@@ -251,9 +244,6 @@ fn remove(path: &Path) -> Result<bool, Error> {
 
 /// Makes the names last. Not every file system can sync a directory; those that cannot say so, and need not be asked.
 fn sync_directory(dir: &Path) -> Result<(), Error> {
-    if !cfg!(unix) {
-        return Ok(());
-    }
     // An empty path is the working directory to `join`, but nothing to `open`.
     let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
     match File::open(dir).and_then(|dir| dir.sync_all()) {

@@ -43,7 +43,6 @@ fn publishes_replaces_and_withdraws() {
     assert_eq!(publish(&dir, &handoff).unwrap(), path);
     assert_eq!(read_back(&path), handoff);
     assert_eq!(listing(&dir), ["pool-0-r0.json"]);
-    #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777 & !0o044, 0o600);
@@ -126,7 +125,6 @@ fn what_is_no_handoff_is_replaced_but_not_withdrawn() {
     assert_eq!(listing(dir.path()), ["pool-0-r0.json"]);
 }
 
-#[cfg(unix)]
 #[test]
 fn links_to_nothing_and_fifos_are_replaced_without_waiting() {
     let dir = temporary_dir();

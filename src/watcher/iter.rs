@@ -1,10 +1,7 @@
 //! The events as an iterator.
 
-#[cfg(unix)]
 use std::os::fd::{AsFd, BorrowedFd};
-#[cfg(unix)]
 use std::os::unix::net::UnixStream;
-#[cfg(unix)]
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,23 +44,17 @@ const DROP_PATIENCE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct HandoffIter {
     threads: Threads,
-    #[cfg(unix)]
     readable: Arc<UnixStream>,
 }
 
 impl HandoffIter {
     pub(super) fn new(threads: Threads) -> Result<Self, Error> {
-        #[cfg(unix)]
         let readable = threads.shared().channel.readable().map_err(|source| {
             threads.stop();
             let message = format!("cannot make the descriptor that tells of waiting events: {source}");
             Error::new(crate::error::ErrorKind::Io, message)
         })?;
-        Ok(Self {
-            threads,
-            #[cfg(unix)]
-            readable,
-        })
+        Ok(Self { threads, readable })
     }
 
     /// The next event, without waiting.
@@ -126,7 +117,6 @@ impl Iterator for HandoffIter {
 
 impl std::iter::FusedIterator for HandoffIter {}
 
-#[cfg(unix)]
 impl AsFd for HandoffIter {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.readable.as_fd()

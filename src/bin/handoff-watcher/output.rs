@@ -112,7 +112,6 @@ pub(crate) fn complain(message: &str) {
 /// Calls `closed` when standard output is a pipe or a socket that nobody reads any more.
 ///
 /// Without it, `watch | head -1` would stay until the next event.
-#[cfg(unix)]
 pub(crate) fn when_closed(closed: impl FnOnce() + Send + 'static) {
     use rustix::event::{PollFd, PollFlags, poll};
     let wait = move || {
