@@ -267,6 +267,12 @@ impl Reconciler {
         }
     }
 
+    /// Time went by. To be called in each turn, whether or not there is room for an event: a retry that came due must not
+    /// be asked for again and again.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        self.outbox.promote(now);
+    }
+
     // ---- what is to be done ----
 
     pub(crate) fn is_scan_due(&self, now: Instant) -> bool {
@@ -299,7 +305,7 @@ impl Reconciler {
 
     /// The next event, computed now. Nothing is told while a listing's reads are under way: a file that moved to another
     /// name is one update then, not a removal and an arrival.
-    pub(crate) fn poll_event(&mut self, now: Instant) -> Option<Parcel> {
+    pub(crate) fn poll_event(&mut self) -> Option<Parcel> {
         if !self.reads.is_empty() || self.round_open || self.relist {
             return None;
         }
@@ -307,7 +313,7 @@ impl Reconciler {
             self.sync = Sync::Reached;
             self.outbox.again(&Subject::Synced);
         }
-        while let Some(subject) = self.outbox.pop(now) {
+        while let Some(subject) = self.outbox.pop() {
             if self.outbox.waits(&subject) {
                 continue;
             }

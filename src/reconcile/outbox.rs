@@ -69,18 +69,19 @@ impl Outbox {
         }
     }
 
-    /// The next subject to make an event of.
-    pub(super) fn pop(&mut self, now: Instant) -> Option<Subject> {
-        while let Some((at, _)) = self.retry_at.first() {
-            if *at > now {
-                break;
-            }
-            let Some((_, subject)) = self.retry_at.pop_first() else { break };
+    /// What waited for its next try, until now, is due.
+    pub(super) fn promote(&mut self, now: Instant) {
+        while self.retry_at.first().is_some_and(|(at, _)| *at <= now) {
+            let Some((_, subject)) = self.retry_at.pop_first() else { return };
             if let Some(retry) = self.retries.get_mut(&subject) {
                 retry.at = None;
             }
             self.again(&subject);
         }
+    }
+
+    /// The next subject to make an event of.
+    pub(super) fn pop(&mut self) -> Option<Subject> {
         let subject = self.due.pop_front()?;
         self.is_due.remove(&subject);
         Some(subject)

@@ -130,6 +130,7 @@ impl Worker {
             self.hear_acks();
             let rescans = self.shared.rescans.lock().as_mut().map(std::mem::take).unwrap_or_default();
             let began = Instant::now();
+            self.core.handle_timeout(began);
             let is_due = self.core.is_scan_due(began);
             let scan = (is_due || !rescans.is_empty()).then(|| self.scan(began));
             let error = match &scan {
@@ -238,7 +239,7 @@ impl Worker {
             }
         }
         while self.shared.channel.has_room() {
-            match self.core.poll_event(Instant::now()) {
+            match self.core.poll_event() {
                 Some(parcel) => self.shared.channel.offer(parcel),
                 None => break,
             }

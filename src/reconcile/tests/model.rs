@@ -160,7 +160,7 @@ fn play(tick: i64, acts: &[Act]) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(Config { cases: 300, max_shrink_iters: 20_000, ..Config::default() })]
+    #![proptest_config(Config { cases: 1000, max_shrink_iters: 20_000, ..Config::default() })]
 
     #[test]
     fn random_writers_and_hosts_end_in_agreement(
@@ -172,7 +172,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(Config { cases: 5, max_shrink_iters: 20_000, ..Config::default() })]
+    #![proptest_config(Config { cases: 20, max_shrink_iters: 400, ..Config::default() })]
 
     #[test]
     fn random_writers_and_hosts_end_in_agreement_after_thousands_of_steps(

@@ -150,7 +150,7 @@ fn promise_3_bytes_that_change_in_place_must_last_before_they_are_believed() {
     let mut world = world.settled();
     // A writer that does not truncate, caught between its two writes: parses, but never was a version.
     world.disk.overwrite("a.json", &doc("p", "r0", "bbaa"));
-    world.written.retain(|text| !text.contains("bbaa"));
+    world.written.retain(|_, text| !text.contains("bbaa"));
     let next = world.core.poll_timeout();
     world.pass(next);
     world.core.handle_listing(next, next, &world.disk.list().unwrap());

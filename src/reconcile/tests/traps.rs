@@ -183,7 +183,7 @@ fn a_file_that_never_holds_still_is_not_told_and_not_called_bad() {
             world.core.handle_document(world.now, world.now, &name, document);
         }
         let mut told = Vec::new();
-        while let Some(parcel) = world.core.poll_event(world.now) {
+        while let Some(parcel) = world.core.poll_event() {
             told.push(parcel.event.name());
             world.acknowledge(parcel.ticket, true);
         }
@@ -237,4 +237,18 @@ fn latency_is_of_new_files_only() {
     world.run(ms(1000));
     let parcel = world.waiting.iter().find(|parcel| parcel.event.replica_id() == Some("r1")).unwrap();
     assert_eq!(parcel.changed, Some(created));
+}
+
+/// The thread spun: the retry was due, there was no room for it, and so the time of its next turn was in the past.
+#[test]
+fn regression_a_retry_that_finds_no_room_does_not_keep_the_thread_awake() {
+    let mut world = World::with(Settings { channel_capacity: 1, ..Settings::default() }).settled();
+    world.host.mood = Mood::Refuses;
+    world.disk.replace("a.json", &doc("p", "r0", "v1"));
+    world.run(INTERVAL);
+    world.host.mood = Mood::Sleeps;
+    world.disk.replace("b.json", &doc("p", "r1", "v1"));
+    world.run(ms(60_000));
+    assert_eq!(world.waiting.len(), 1);
+    assert!(world.core.poll_timeout() > world.now);
 }
