@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, excerpt};
+use crate::log::Log;
 
 /// The environment variable that [`HandoffWatcherConfig::from_env`] reads the directory from.
 pub const RUNTIME_DIR_VARIABLE: &str = "POOL_MANAGERD_RUNTIME_DIR";
@@ -96,6 +97,7 @@ pub(crate) struct Settings {
     pub(crate) retry_backoff: (Duration, Duration),
     pub(crate) follow_symlinks: bool,
     pub(crate) thread_name: String,
+    pub(crate) log: Log,
 }
 
 impl Default for Settings {
@@ -115,6 +117,7 @@ impl From<HandoffWatcherConfig> for Settings {
             retry_backoff: (Duration::from_millis(100), Duration::from_secs(30)),
             follow_symlinks: true,
             thread_name: String::from("handoff-watcher"),
+            log: Log::default(),
         }
     }
 }

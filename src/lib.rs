@@ -74,6 +74,7 @@ mod directory;
 mod error;
 mod event;
 mod listing;
+mod log;
 mod payload;
 mod publish;
 mod read;

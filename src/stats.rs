@@ -7,6 +7,7 @@ use serde::{Serialize, Serializer};
 
 use crate::error::Error;
 use crate::event::HandoffEvent;
+use crate::log::Log;
 use crate::reconcile::Figures;
 
 /// The objective of CLOUD-3013: from the creation of a handoff to its delivery.
@@ -156,6 +157,7 @@ impl Latency {
 #[derive(Debug)]
 pub(crate) struct Meter {
     interval: Duration,
+    log: Log,
     started: Instant,
     inner: Mutex<Inner>,
 }
@@ -169,9 +171,9 @@ struct Inner {
 }
 
 impl Meter {
-    pub(crate) fn new(interval: Duration) -> Self {
+    pub(crate) fn new(interval: Duration, log: Log) -> Self {
         let inner = Inner { running: true, ..Inner::default() };
-        Self { interval, started: Instant::now(), inner: Mutex::new(inner) }
+        Self { interval, log, started: Instant::now(), inner: Mutex::new(inner) }
     }
 
     /// A try to list the directory ended.
@@ -216,7 +218,7 @@ impl Meter {
                 inner.stats.latency.measure(latency);
             }
         }
-        log_event(event);
+        self.log(event);
     }
 
     pub(crate) fn refused(&self) {
@@ -246,22 +248,22 @@ impl Meter {
             error: inner.error.clone(),
         }
     }
-}
 
-/// What a host that asks for payloads alone would not learn otherwise.
-fn log_event(event: &HandoffEvent) {
-    match event {
-        HandoffEvent::Invalid { error, .. } => log::warn!("invalid handoff: {error}"),
-        HandoffEvent::Unavailable { error } => log::warn!("the directory is unavailable: {error}"),
-        HandoffEvent::Available => log::info!("the directory is available again"),
-        HandoffEvent::Conflict { pool_id, replica_id, winner, losers } => log::warn!(
-            "conflict over replica {replica_id:?} of pool {pool_id:?}: {winner:?} is in force, not {losers:?}"
-        ),
-        event => log::debug!(
-            "{}: replica {:?} of pool {:?}",
-            event.name(),
-            event.replica_id().unwrap_or_default(),
-            event.pool_id().unwrap_or_default()
-        ),
+    /// What a host that asks for payloads alone would not learn otherwise.
+    fn log(&self, event: &HandoffEvent) {
+        match event {
+            HandoffEvent::Invalid { error, .. } => self.log.warn(format_args!("invalid handoff: {error}")),
+            HandoffEvent::Unavailable { error } => self.log.warn(format_args!("the directory is unavailable: {error}")),
+            HandoffEvent::Available => self.log.info(format_args!("the directory is available again")),
+            HandoffEvent::Conflict { pool_id, replica_id, winner, losers } => self.log.warn(format_args!(
+                "conflict over replica {replica_id:?} of pool {pool_id:?}: {winner:?} is in force, not {losers:?}"
+            )),
+            event => self.log.debug(format_args!(
+                "{}: replica {:?} of pool {:?}",
+                event.name(),
+                event.replica_id().unwrap_or_default(),
+                event.pool_id().unwrap_or_default()
+            )),
+        }
     }
 }

@@ -13,6 +13,7 @@ use super::worker::{Shared, Worker};
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind};
 use crate::event::HandoffEvent;
+use crate::log::Log;
 
 /// A callback for events; those for payloads are wrapped into one.
 pub(super) type EventCallback = Box<dyn Fn(HandoffEvent) -> Result<(), BoxError> + Send + Sync>;
@@ -65,8 +66,8 @@ impl Threads {
         let mut threads = Self { shared: shared.clone(), threads: Vec::with_capacity(2) };
         let name = settings.thread_name.clone();
         if let Some(callback) = callback {
-            let shared = shared.clone();
-            threads.threads.push(Thread::start(format!("{name}-cb"), move || deliver(&shared, &callback))?);
+            let (shared, log) = (shared.clone(), settings.log.clone());
+            threads.threads.push(Thread::start(format!("{name}-cb"), move || deliver(&shared, &callback, &log))?);
         }
         let worker = Worker::new(settings, shared.clone(), heard);
         match Thread::start(name, move || worker.run()) {
@@ -95,7 +96,7 @@ impl Threads {
 }
 
 /// The delivery thread: one event at a time, no lock held, until the stop.
-fn deliver(shared: &Shared, callback: &EventCallback) {
+fn deliver(shared: &Shared, callback: &EventCallback, log: &Log) {
     let mut last_failure = None;
     while let Ok(parcel) = shared.channel.take(None) {
         let event = parcel.event.clone();
@@ -111,11 +112,8 @@ fn deliver(shared: &Shared, callback: &EventCallback) {
                 shared.meter.refused();
                 // The same failure is logged once, not at every retry.
                 if last_failure.as_ref() != Some(text) {
-                    log::warn!(
-                        "{} {:?}: {text}; it is tried again",
-                        event.name(),
-                        event.replica_id().unwrap_or_default()
-                    );
+                    let replica_id = event.replica_id().unwrap_or_default();
+                    log.warn(format_args!("{} {replica_id:?}: {text}; it is tried again", event.name()));
                 }
             }
         }

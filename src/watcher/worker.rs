@@ -42,7 +42,7 @@ impl Shared {
         let shared = Self {
             channel: Channel::new(settings.channel_capacity, bell.clone()),
             registry: Registry::default(),
-            meter: Meter::new(settings.poll_interval),
+            meter: Meter::new(settings.poll_interval, settings.log.clone()),
             stop: AtomicBool::new(false),
             bell,
             rescans: Mutex::new(Some(Vec::new())),
@@ -115,11 +115,11 @@ impl Worker {
     /// Runs until the stop. A defect of this library must not take the host with it, nor leave it with a watcher that
     /// looks alive: the handles then say that it is not running, and why.
     pub(crate) fn run(mut self) {
-        let shared = self.shared.clone();
+        let (shared, log) = (self.shared.clone(), self.settings.log.clone());
         let end = catch_unwind(AssertUnwindSafe(|| self.work()));
         let error = end.err().map(|panic| {
             let text = super::panic_text(&*panic);
-            log::error!("the scanning thread ended by a defect of handoff-watcher: {text}");
+            log.error(format_args!("the scanning thread ended by a defect of handoff-watcher: {text}"));
             Error::new(ErrorKind::Internal, format!("the scanning thread ended by a defect, please report it: {text}"))
         });
         shared.end(error);
