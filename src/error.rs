@@ -37,6 +37,12 @@ pub enum ErrorKind {
     Stopped = -8,
     /// A defect of this library; please report it.
     Internal = -9,
+    /// C ABI: an argument that cannot be, such as NULL where that is not allowed.
+    InvalidArgument = -10,
+    /// C ABI: the watcher belongs to another process, of which this one is a fork.
+    Forked = -11,
+    /// C ABI: from inside a callback, a call that would wait for this callback to end.
+    Busy = -12,
 }
 
 impl ErrorKind {
@@ -46,7 +52,7 @@ impl ErrorKind {
     }
 
     /// The stable name, as it stands in JSON: `config`, `io`, `syntax`, `schema`, `too_large`, `file_type`, `spawn`,
-    /// `stopped`, `internal`.
+    /// `stopped`, `internal`, `invalid_argument`, `forked`, `busy`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Config => "config",
@@ -58,6 +64,9 @@ impl ErrorKind {
             Self::Spawn => "spawn",
             Self::Stopped => "stopped",
             Self::Internal => "internal",
+            Self::InvalidArgument => "invalid_argument",
+            Self::Forked => "forked",
+            Self::Busy => "busy",
         }
     }
 }

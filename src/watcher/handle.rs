@@ -29,7 +29,7 @@ impl WatcherHandle {
     /// it does not wait for that callback; no further one follows.
     pub fn stop(self) {
         self.threads.stop();
-        self.threads.join(None);
+        self.threads.finish();
     }
 
     /// Like [`stop`](Self::stop), but waits no longer than `timeout` for a callback or a file system that hangs.

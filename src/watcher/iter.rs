@@ -70,10 +70,7 @@ impl HandoffIter {
     /// # Errors
     /// [`NextError::Timeout`] when none came, [`NextError::Stopped`] after a stop.
     pub fn next_timeout(&self, timeout: Duration) -> Result<HandoffEvent, NextError> {
-        let shared = self.threads.shared();
-        let parcel = shared.channel.next(Some(timeout))?;
-        shared.meter.delivered(&parcel.event);
-        Ok(parcel.event)
+        self.threads.shared().next(Some(timeout))
     }
 
     /// A handle that ends the iteration from another thread.

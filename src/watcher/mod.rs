@@ -19,7 +19,7 @@ pub use iter::HandoffIter;
 use crate::config::{HandoffWatcherConfig, Settings};
 use crate::error::Error;
 use crate::payload::HandoffPayload;
-use threads::{EventCallback, Threads};
+pub(crate) use threads::{EventCallback, Threads};
 
 /// What a callback may fail with.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

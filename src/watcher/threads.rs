@@ -16,7 +16,7 @@ use crate::event::HandoffEvent;
 use crate::log::Log;
 
 /// A callback for events; those for payloads are wrapped into one.
-pub(super) type EventCallback = Box<dyn Fn(HandoffEvent) -> Result<(), BoxError> + Send + Sync>;
+pub(crate) type EventCallback = Box<dyn Fn(HandoffEvent) -> Result<(), BoxError> + Send + Sync>;
 
 /// A thread of the library, which can be waited for with a time limit.
 #[derive(Debug)]
@@ -60,7 +60,7 @@ pub(crate) struct Threads {
 
 impl Threads {
     /// Starts the scanning thread, and one that calls the host back if there is a callback.
-    pub(super) fn start(settings: Settings, callback: Option<EventCallback>) -> Result<Self, Error> {
+    pub(crate) fn start(settings: Settings, callback: Option<EventCallback>) -> Result<Self, Error> {
         settings.check()?;
         let (shared, heard) = Shared::new(&settings);
         let mut threads = Self { shared: shared.clone(), threads: Vec::with_capacity(2) };
@@ -84,14 +84,24 @@ impl Threads {
         &self.shared
     }
 
-    pub(super) fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.shared.stop();
     }
 
     /// Waits until the threads have ended. False if they have not within that time.
-    pub(super) fn join(&self, timeout: Option<Duration>) -> bool {
+    pub(crate) fn join(&self, timeout: Option<Duration>) -> bool {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         self.threads.iter().all(|thread| thread.wait(deadline))
+    }
+
+    /// Waits until the threads have ended, to the last instruction; all but the one that calls this.
+    pub(crate) fn finish(self) {
+        for thread in self.threads {
+            if thread.handle.thread().id() != current().id() {
+                // What a thread panicked with has been caught and told already.
+                let _ = thread.handle.join();
+            }
+        }
     }
 }
 
@@ -100,6 +110,10 @@ fn deliver(shared: &Shared, callback: &EventCallback, log: &Log) {
     let mut last_failure = None;
     while let Ok(parcel) = shared.channel.take(None) {
         let event = parcel.event.clone();
+        // As late as can be: a stop that came while this was on its way, too, means that nothing is called any more.
+        if shared.is_stopped() {
+            return;
+        }
         let result = catch_unwind(AssertUnwindSafe(|| callback(parcel.event)));
         let failure = match result {
             Ok(Ok(())) => None,

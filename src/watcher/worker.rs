@@ -4,15 +4,16 @@ use std::hash::{DefaultHasher, Hasher as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::Mutex;
 
 use crate::config::Settings;
-use crate::deliver::{Ack, Bell, Channel};
+use crate::deliver::{Ack, Bell, Channel, NextError};
 use crate::directory::Directory;
 use crate::error::{Error, ErrorKind};
+use crate::event::HandoffEvent;
 use crate::listing::{FileName, Listing};
 use crate::payload::Handoff;
 use crate::read::{ReadOutcome, Reader};
@@ -59,6 +60,13 @@ impl Shared {
 
     pub(crate) fn is_stopped(&self) -> bool {
         self.stop.load(Ordering::Acquire)
+    }
+
+    /// The next event for a host that asks for them; `None` waits forever.
+    pub(crate) fn next(&self, timeout: Option<Duration>) -> Result<HandoffEvent, NextError> {
+        let parcel = self.channel.next(timeout)?;
+        self.meter.delivered(&parcel.event);
+        Ok(parcel.event)
     }
 
     pub(crate) fn rescan(&self) -> Result<(), Error> {
