@@ -73,6 +73,8 @@ mod deliver;
 mod directory;
 mod error;
 mod event;
+#[cfg(all(feature = "capi", unix))]
+mod ffi;
 mod listing;
 mod log;
 mod payload;
