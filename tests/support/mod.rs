@@ -1,0 +1,61 @@
+//! Running other programs from tests, against a deadline.
+#![allow(dead_code)] // Not every test needs all of it.
+
+use std::fs::File;
+use std::io::{Read as _, Seek as _};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// For one program; the release build of the library, from nothing, is the slowest.
+const DEADLINE: Duration = Duration::from_secs(900);
+
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The words of an environment variable.
+pub fn words(variable: &str) -> Vec<String> {
+    std::env::var(variable).unwrap_or_default().split_whitespace().map(str::to_owned).collect()
+}
+
+/// Cargo, for this package, with a target directory of its own: the one that the tests were built in is in use.
+pub fn cargo(target: &Path) -> Command {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.current_dir(root()).env("CARGO_TARGET_DIR", target);
+    cargo
+}
+
+/// Runs it; it has to succeed.
+pub fn run(command: &mut Command) {
+    output(command);
+}
+
+/// Runs it, and returns what it wrote; it has to succeed.
+pub fn output(command: &mut Command) -> String {
+    // A file never fills up, as a pipe does that nobody reads.
+    let mut written = tempfile::tempfile().unwrap();
+    let handle = |file: &File| Stdio::from(file.try_clone().unwrap());
+    let spawned = command.stdin(Stdio::null()).stdout(handle(&written)).stderr(handle(&written)).spawn();
+    let mut child = spawned.unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));
+    let end = Instant::now() + DEADLINE;
+    let status = loop {
+        match child.try_wait().unwrap() {
+            Some(status) => break Some(status),
+            None if Instant::now() > end => {
+                child.kill().unwrap();
+                child.wait().unwrap();
+                break None;
+            }
+            None => std::thread::sleep(Duration::from_millis(5)),
+        }
+    };
+    let mut text = String::new();
+    written.rewind().unwrap();
+    written.read_to_string(&mut text).unwrap();
+    match status {
+        Some(status) if status.success() => text,
+        Some(status) => panic!("{command:?}: {status}\n{text}"),
+        None => panic!("{command:?}: not done within {DEADLINE:?}\n{text}"),
+    }
+}
