@@ -147,6 +147,15 @@ pub(super) struct File {
     pub(super) read_queued: bool,
 }
 
+/// What decides between two files that claim one replica: one that is there, then the one that went missing last, then
+/// the newest mtime. A file that lost its place by going missing does not get it back when the other goes missing too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Rank {
+    pub(super) is_there: bool,
+    missing_since: Option<Instant>,
+    mtime: (i64, u32),
+}
+
 impl File {
     pub(super) fn new(now: Instant, initial: bool) -> Self {
         Self {
@@ -174,9 +183,13 @@ impl File {
         !now.is_ready() || (before.pool_id(), before.replica_id()) != (now.pool_id(), now.replica_id())
     }
 
-    /// What decides between two files that claim one replica: a file that is there, then the newest mtime.
-    pub(super) fn rank(&self) -> Option<(bool, (i64, u32))> {
-        self.version.as_ref().map(|version| (self.missing_since.is_none(), version.mtime))
+    pub(super) fn rank(&self) -> Option<Rank> {
+        let missing_since = self.missing_since;
+        self.version.as_ref().map(|version| Rank {
+            is_there: missing_since.is_none(),
+            missing_since,
+            mtime: version.mtime,
+        })
     }
 
     pub(super) fn is_undecided(&self) -> bool {

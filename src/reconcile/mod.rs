@@ -33,7 +33,7 @@ use crate::replica::ReplicaKey;
 
 use events::Flight;
 pub(crate) use file::{ContentHash, Document, Fault};
-use file::{File, Step};
+use file::{File, Rank, Step};
 pub(crate) use outbox::Ticket;
 use outbox::{Outbox, Subject};
 use replica::Replica;
@@ -109,7 +109,7 @@ pub(crate) struct Reconciler {
 /// What is compared before and after a step of a file.
 #[derive(Clone, Copy)]
 struct Before {
-    rank: Option<(bool, (i64, u32))>,
+    rank: Option<Rank>,
     invalid: bool,
     undecided: bool,
 }

@@ -67,8 +67,7 @@ impl Replica {
         self.removal = None;
     }
 
-    /// The file in force: one that is there before one that has gone missing, then the newest mtime, then the greater
-    /// name.
+    /// The file in force: that of the highest rank, then the greater name.
     pub(super) fn winner(&self, files: &BTreeMap<FileName, File>) -> Option<&FileName> {
         self.claims.iter().max_by_key(|name| (files.get(*name).and_then(File::rank), *name))
     }
@@ -79,7 +78,7 @@ impl Replica {
             return None;
         }
         let winner = self.winner(files)?;
-        let is_there = |name: &&FileName| files.get(*name).and_then(File::rank).is_some_and(|(is_there, _)| is_there);
+        let is_there = |name: &&FileName| files.get(*name).and_then(File::rank).is_some_and(|rank| rank.is_there);
         let losers: Vec<_> = self.claims.iter().filter(|name| *name != winner).filter(is_there).cloned().collect();
         (!losers.is_empty()).then(|| Contest { winner: winner.clone(), losers })
     }

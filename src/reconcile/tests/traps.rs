@@ -38,6 +38,22 @@ fn when_the_winner_goes_the_loser_takes_over_as_an_update() {
 }
 
 #[test]
+fn when_both_claims_go_one_after_the_other_the_first_does_not_come_back() {
+    let mut world = World::with(Settings { poll_interval: ms(5), ..Settings::default() });
+    world.disk.replace("a.json", &doc("p", "r0", "a"));
+    world.disk.clock += 1_000_000_000;
+    world.disk.replace("b.json", &doc("p", "r0", "b"));
+    let mut world = world.settled();
+    world.disk.remove("b.json");
+    // Seen, but not long enough to be believed.
+    world.run(ms(10));
+    assert_eq!(world.heard(), ["updated r0 a"]);
+    world.disk.remove("a.json");
+    world.run(ms(3000));
+    assert_eq!(world.heard(), ["removed r0 file_removed"]);
+}
+
+#[test]
 fn a_copy_under_another_name_is_named() {
     let mut world = World::new();
     world.disk.replace("a.json", &doc("p", "r0", "v1"));
