@@ -1,6 +1,9 @@
 /* A path that is not UTF-8, and \u0000 in the JSON: both come through whole. */
 #include "common.h"
 
+static const char document[] = "{\"pool_id\":\"p\",\"replica_id\":\"r\",\"url\":\"http://h\",\"engine\":\"a\\u0000b\"}";
+static const char bad_id[] = "{\"pool_id\":\"p\\u0000\",\"replica_id\":\"r\",\"url\":\"http://h\"}";
+
 int main(void) {
     char dir[PATH_MAX + 16], path[PATH_MAX + 64], *json = NULL, *file = NULL;
     const char *engine;
@@ -32,7 +35,6 @@ int main(void) {
     skip(watcher, HANDOFF_EVENT_SYNCED);
 
     /* The text goes on behind the NUL; JSON never holds one. */
-    static const char document[] = "{\"pool_id\":\"p\",\"replica_id\":\"r\",\"url\":\"http://h\",\"engine\":\"a\\u0000b\"}";
     CHECK_STATUS(HANDOFF_OK, handoff_publish_json(dir, document, sizeof document - 1, NULL));
     event = expect(watcher, HANDOFF_EVENT_UPDATED);
     engine = handoff_event_engine(event, &length);
@@ -46,8 +48,7 @@ int main(void) {
     handoff_string_free(json);
 
     /* Ids cannot hold one, and the text of why not is a whole C string. */
-    CHECK_STATUS(HANDOFF_ERROR_SCHEMA,
-                 handoff_publish_json(dir, "{\"pool_id\":\"p\\u0000\",\"replica_id\":\"r\",\"url\":\"http://h\"}", 57, NULL));
+    CHECK_STATUS(HANDOFF_ERROR_SCHEMA, handoff_publish_json(dir, bad_id, sizeof bad_id - 1, NULL));
     CHECK_TEXT("pool_id", handoff_last_error_field());
     CHECK(strstr(handoff_last_error(), "control characters") != NULL);
     CHECK_STATUS(HANDOFF_OK, handoff_watcher_free(watcher));

@@ -10,29 +10,29 @@ use std::time::{Duration, Instant};
 /// For one program; the release build of the library, from nothing, is the slowest.
 const DEADLINE: Duration = Duration::from_secs(900);
 
-pub fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// The words of an environment variable.
-pub fn words(variable: &str) -> Vec<String> {
+pub(crate) fn words(variable: &str) -> Vec<String> {
     std::env::var(variable).unwrap_or_default().split_whitespace().map(str::to_owned).collect()
 }
 
 /// Cargo, for this package, with a target directory of its own: the one that the tests were built in is in use.
-pub fn cargo(target: &Path) -> Command {
+pub(crate) fn cargo(target: &Path) -> Command {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.current_dir(root()).env("CARGO_TARGET_DIR", target);
     cargo
 }
 
 /// Runs it; it has to succeed.
-pub fn run(command: &mut Command) {
+pub(crate) fn run(command: &mut Command) {
     output(command);
 }
 
 /// Runs it, and returns what it wrote; it has to succeed.
-pub fn output(command: &mut Command) -> String {
+pub(crate) fn output(command: &mut Command) -> String {
     // A file never fills up, as a pipe does that nobody reads.
     let mut written = tempfile::tempfile().unwrap();
     let handle = |file: &File| Stdio::from(file.try_clone().unwrap());
