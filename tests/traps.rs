@@ -209,21 +209,21 @@ fn trap_4_the_directory_is_a_link_that_flips() {
 // ---- 5: asked again ----
 
 #[test]
-fn trap_5_what_was_refused_or_panicked_on_is_asked_again() {
+fn regression_trap_5_what_was_refused_or_panicked_on_is_asked_again() {
     let place = Place::new();
     write(place.join("a.json"), doc("r0", "v1"));
     let (tries, taken) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
     let (counts, takes) = (tries.clone(), taken.clone());
     let backoff = Duration::from_millis(1);
-    let watcher = builder(place.path(), INTERVAL_MS).retry_backoff(backoff, backoff).on_payload(move |_| {
-        match counts.fetch_add(1, Ordering::SeqCst) {
-            0 => Err("not now".into()),
-            1 => std::panic::panic_any(Explosive),
-            2 => Err(Box::new(Unspeakable)),
-            _ => {
-                takes.store(true, Ordering::SeqCst);
-                Ok(())
-            }
+    let watcher = builder(place.path(), INTERVAL_MS).retry_backoff(backoff, backoff).on_payload(move |_| match counts
+        .fetch_add(1, Ordering::SeqCst)
+    {
+        0 => Err("not now".into()),
+        1 => std::panic::panic_any(Explosive),
+        2 => Err(Box::new(Unspeakable)),
+        _ => {
+            takes.store(true, Ordering::SeqCst);
+            Ok(())
         }
     });
     let handle = watcher.spawn();
@@ -301,7 +301,7 @@ fn trap_7_nothing_that_is_no_file_blocks() {
 }
 
 #[test]
-fn trap_7_a_dead_delivery_thread_is_not_called_alive() {
+fn trap_7_a_stopped_watcher_is_not_called_alive() {
     let place = Place::new();
     let handle = builder(place.path(), INTERVAL_MS).on_event(|_| Ok(())).spawn();
     assert!(handle.health().running);
@@ -326,7 +326,8 @@ fn trap_8_a_leftover_is_told_as_it_is() {
 #[test]
 fn trap_9_backups_are_no_handoffs_and_copies_are_named() {
     let place = Place::new();
-    let names = ["a.json.bak", ".a.json.swp", "a.json~", ".json", ".a.json", "a.json.tmp", "#a.json#", "a.JSON", "json"];
+    let names =
+        ["a.json.bak", ".a.json.swp", "a.json~", ".json", ".a.json", "a.json.tmp", "#a.json#", "a.JSON", "json"];
     for name in names {
         write(place.join(name), doc("r1", "backup"));
     }

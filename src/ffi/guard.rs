@@ -28,7 +28,7 @@ pub(super) fn status(body: impl FnOnce() -> Result<i32, Error>) -> i32 {
         Ok(Err(error)) if error.kind() == ErrorKind::Stopped => HANDOFF_STOPPED,
         Ok(Err(error)) => remember(&error),
         Err(panic) => {
-            let text = panic_text(&*panic);
+            let text = panic_text(panic);
             remember(&Error::new(ErrorKind::Internal, format!("a defect of handoff-watcher, please report it: {text}")))
         }
     }

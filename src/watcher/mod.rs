@@ -11,6 +11,7 @@ mod worker;
 
 use std::any::Any;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub use builder::HandoffWatcherBuilder;
 pub use handle::{StopGuard, StopHandle, WatcherHandle};
@@ -101,7 +102,14 @@ impl fmt::Debug for HandoffWatcher {
     }
 }
 
-pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
+/// What a panic says. Whoever panicked may also panic when that is dropped.
+pub(crate) fn panic_text(panic: Box<dyn Any + Send>) -> String {
     let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("a panic without a text")
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    let text = text.unwrap_or("a panic without a text").to_owned();
+    if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
+        // There is no end to this but to let it lie.
+        std::mem::forget(again);
+    }
+    text
 }

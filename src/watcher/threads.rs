@@ -67,7 +67,8 @@ impl Threads {
         let name = settings.thread_name.clone();
         if let Some(callback) = callback {
             let (shared, log) = (shared.clone(), settings.log.clone());
-            threads.threads.push(Thread::start(format!("{name}-cb"), move || deliver(&shared, &callback, &log))?);
+            let main = move || shared.guard("delivery thread", &log, || deliver(&shared, &callback, &log));
+            threads.threads.push(Thread::start(format!("{name}-cb"), main)?);
         }
         let worker = Worker::new(settings, shared.clone(), heard);
         match Thread::start(name, move || worker.run()) {
@@ -114,12 +115,7 @@ fn deliver(shared: &Shared, callback: &EventCallback, log: &Log) {
         if shared.is_stopped() {
             return;
         }
-        let result = catch_unwind(AssertUnwindSafe(|| callback(parcel.event)));
-        let failure = match result {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(format!("the callback failed: {error}")),
-            Err(panic) => Some(format!("the callback panicked: {}", super::panic_text(&*panic))),
-        };
+        let failure = call(callback, parcel.event);
         match &failure {
             None => shared.meter.delivered(&event),
             Some(text) => {
@@ -134,4 +130,12 @@ fn deliver(shared: &Shared, callback: &EventCallback, log: &Log) {
         shared.channel.acknowledge(parcel.ticket, failure.is_none());
         last_failure = failure.or(last_failure);
     }
+}
+
+/// Why the host did not take it. Its error and its panic are its own code as much as the callback is: printing or dropping
+/// them can panic, and that is the same failure.
+fn call(callback: &EventCallback, event: HandoffEvent) -> Option<String> {
+    let called =
+        catch_unwind(AssertUnwindSafe(|| callback(event).err().map(|error| format!("the callback failed: {error}"))));
+    called.unwrap_or_else(|panic| Some(format!("the callback panicked: {}", super::panic_text(panic))))
 }

@@ -15,6 +15,7 @@ use crate::directory::Directory;
 use crate::error::{Error, ErrorKind};
 use crate::event::HandoffEvent;
 use crate::listing::{FileName, Listing};
+use crate::log::Log;
 use crate::payload::Handoff;
 use crate::read::{ReadOutcome, Reader};
 use crate::reconcile::{ContentHash, Document, Fault, Reconciler};
@@ -79,7 +80,20 @@ impl Shared {
         wait.recv().unwrap_or_else(|_| Err(stopped()))
     }
 
-    /// The end of the scanning thread, however it came: nobody may go on waiting for it.
+    /// Runs what a thread does. A defect of this library must not take the host with it, nor leave it with a watcher that
+    /// looks alive: the handles then say that it is not running, and why.
+    pub(super) fn guard(&self, thread: &str, log: &Log, work: impl FnOnce()) {
+        let Err(panic) = catch_unwind(AssertUnwindSafe(work)) else { return };
+        let text = super::panic_text(panic);
+        self.end(Some(Error::new(
+            ErrorKind::Internal,
+            format!("the {thread} ended by a defect, please report it: {text}"),
+        )));
+        // Last: the host's logger can be what panicked.
+        log.error(format_args!("the {thread} ended by a defect of handoff-watcher: {text}"));
+    }
+
+    /// The end of the watching, however it came: nobody may go on waiting for it.
     fn end(&self, error: Option<Error>) {
         self.meter.ended(error);
         self.stop();
@@ -120,17 +134,11 @@ impl Worker {
         }
     }
 
-    /// Runs until the stop. A defect of this library must not take the host with it, nor leave it with a watcher that
-    /// looks alive: the handles then say that it is not running, and why.
+    /// Runs until the stop.
     pub(crate) fn run(mut self) {
         let (shared, log) = (self.shared.clone(), self.settings.log.clone());
-        let end = catch_unwind(AssertUnwindSafe(|| self.work()));
-        let error = end.err().map(|panic| {
-            let text = super::panic_text(&*panic);
-            log.error(format_args!("the scanning thread ended by a defect of handoff-watcher: {text}"));
-            Error::new(ErrorKind::Internal, format!("the scanning thread ended by a defect, please report it: {text}"))
-        });
-        shared.end(error);
+        shared.guard("scanning thread", &log, || self.work());
+        shared.end(None);
     }
 
     fn work(&mut self) {

@@ -1,8 +1,8 @@
 //! What the tests of a real directory share: a place, documents that vouch for themselves, waiting with a deadline, and a
 //! host that objects to whatever it should not have been told.
-#![allow(dead_code)] // Each test takes what it needs.
+#![allow(dead_code, unused_imports)] // Each test takes what it needs.
 
-pub mod witness;
+pub(crate) mod witness;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,34 +11,34 @@ use std::time::{Duration, Instant};
 
 use handoff_watcher::{HandoffEvent, HandoffWatcher, HandoffWatcherBuilder, HandoffWatcherConfig, WatcherHandle};
 
-pub use witness::{Shared, Witness};
+pub(crate) use witness::{Shared, Witness};
 
 /// For what must come. Far longer than it takes, for a machine that is busy.
-pub const DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
 /// The interval of most tests.
-pub const INTERVAL_MS: u64 = 50;
+pub(crate) const INTERVAL_MS: u64 = 50;
 
 /// A test's own directory, gone with it. `TMPDIR` says on which file system.
-pub struct Place(tempfile::TempDir);
+pub(crate) struct Place(tempfile::TempDir);
 
 impl Place {
     #[track_caller]
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(tempfile::tempdir().expect("a temporary directory"))
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }
 
-    pub fn join(&self, name: impl AsRef<Path>) -> PathBuf {
+    pub(crate) fn join(&self, name: impl AsRef<Path>) -> PathBuf {
         self.path().join(name)
     }
 
     /// A directory in it.
     #[track_caller]
-    pub fn dir(&self, name: &str) -> PathBuf {
+    pub(crate) fn dir(&self, name: &str) -> PathBuf {
         let path = self.join(name);
         fs::create_dir_all(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         path
@@ -47,14 +47,14 @@ impl Place {
 
 /// Writes in place, as a careless producer does.
 #[track_caller]
-pub fn write(path: impl AsRef<Path>, content: impl AsRef<[u8]>) {
+pub(crate) fn write(path: impl AsRef<Path>, content: impl AsRef<[u8]>) {
     let path = path.as_ref();
     fs::write(path, content).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
 }
 
 /// Writes beside it and renames, as a careful producer does.
 #[track_caller]
-pub fn replace(path: impl AsRef<Path>, content: impl AsRef<[u8]>) {
+pub(crate) fn replace(path: impl AsRef<Path>, content: impl AsRef<[u8]>) {
     let path = path.as_ref();
     let beside = path.with_extension("tmp");
     write(&beside, content);
@@ -62,18 +62,18 @@ pub fn replace(path: impl AsRef<Path>, content: impl AsRef<[u8]>) {
 }
 
 /// A document of `pool/replica`; `text` makes versions of one length different.
-pub fn doc(replica: &str, text: &str) -> String {
+pub(crate) fn doc(replica: &str, text: &str) -> String {
     format!(r#"{{"pool_id":"pool","replica_id":"{replica}","url":"http://127.0.0.1/{text}"}}"#)
 }
 
 /// Waits for a condition, and fails by its name.
 #[track_caller]
-pub fn until(what: &str, is: impl FnMut() -> bool) -> Duration {
+pub(crate) fn until(what: &str, is: impl FnMut() -> bool) -> Duration {
     within(DEADLINE, what, is)
 }
 
 #[track_caller]
-pub fn within(deadline: Duration, what: &str, mut is: impl FnMut() -> bool) -> Duration {
+pub(crate) fn within(deadline: Duration, what: &str, mut is: impl FnMut() -> bool) -> Duration {
     let started = Instant::now();
     while !is() {
         assert!(started.elapsed() < deadline, "not in {deadline:?}: {what}");
@@ -82,27 +82,27 @@ pub fn within(deadline: Duration, what: &str, mut is: impl FnMut() -> bool) -> D
     started.elapsed()
 }
 
-pub fn builder(dir: &Path, interval_ms: u64) -> HandoffWatcherBuilder {
+pub(crate) fn builder(dir: &Path, interval_ms: u64) -> HandoffWatcherBuilder {
     HandoffWatcher::builder(HandoffWatcherConfig { runtime_dir: dir.to_owned(), poll_interval_ms: interval_ms })
 }
 
 /// A watcher and its host.
-pub struct Watched {
-    pub handle: Option<WatcherHandle>,
-    pub host: Arc<Shared>,
+pub(crate) struct Watched {
+    pub(crate) handle: Option<WatcherHandle>,
+    pub(crate) host: Arc<Shared>,
 }
 
 impl Watched {
     /// Starts it, and waits until all that is there has been told.
     #[track_caller]
-    pub fn start(dir: &Path) -> Self {
+    pub(crate) fn start(dir: &Path) -> Self {
         let watched = Self::with(builder(dir, INTERVAL_MS).settle_time(Duration::from_millis(100)));
         until("synced", || watched.host.lock().synced);
         watched
     }
 
     #[track_caller]
-    pub fn with(builder: HandoffWatcherBuilder) -> Self {
+    pub(crate) fn with(builder: HandoffWatcherBuilder) -> Self {
         let host = Arc::new(Shared::default());
         let hears = host.clone();
         let watcher = builder.on_event(move |event| {
@@ -112,13 +112,13 @@ impl Watched {
         Self { handle: Some(watcher.try_spawn().expect("it starts")), host }
     }
 
-    pub fn handle(&self) -> &WatcherHandle {
+    pub(crate) fn handle(&self) -> &WatcherHandle {
         self.handle.as_ref().expect("not stopped yet")
     }
 
     /// Waits until the host holds exactly these: `r0=text`.
     #[track_caller]
-    pub fn holds(&self, expected: &[&str]) {
+    pub(crate) fn holds(&self, expected: &[&str]) {
         let mut held = Vec::new();
         let started = Instant::now();
         while started.elapsed() < DEADLINE {
@@ -133,7 +133,7 @@ impl Watched {
 
     /// Waits for an event, and gives what was heard up to now.
     #[track_caller]
-    pub fn hears(&self, expected: &str) -> Vec<String> {
+    pub(crate) fn hears(&self, expected: &str) -> Vec<String> {
         until(&format!("{expected} in {:?}", self.host.lock().heard), || {
             self.host.lock().heard.iter().any(|event| event == expected)
         });
@@ -142,7 +142,7 @@ impl Watched {
 
     /// Lets several polls pass, and gives what was heard meanwhile.
     #[track_caller]
-    pub fn polls(&self, count: u64) -> Vec<String> {
+    pub(crate) fn polls(&self, count: u64) -> Vec<String> {
         let end = self.handle().stats().scans + count;
         until("further polls", || self.handle().stats().scans >= end);
         std::mem::take(&mut self.host.lock().heard)
@@ -161,7 +161,7 @@ impl Drop for Watched {
 }
 
 /// An event in few words: `ready r0 text`, `invalid a.json`, `conflict b.json a.json`.
-pub fn short(event: &HandoffEvent) -> String {
+pub(crate) fn short(event: &HandoffEvent) -> String {
     let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     match event {
         HandoffEvent::Invalid { file, .. } => format!("invalid {}", name(file)),
@@ -178,10 +178,10 @@ pub fn short(event: &HandoffEvent) -> String {
 }
 
 /// Keeps this many threads busy until it is dropped.
-pub struct Spinners(Arc<std::sync::atomic::AtomicBool>);
+pub(crate) struct Spinners(Arc<std::sync::atomic::AtomicBool>);
 
 impl Spinners {
-    pub fn new(count: usize) -> Self {
+    pub(crate) fn new(count: usize) -> Self {
         let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
         for _ in 0..count {
             let stop = stop.clone();
@@ -203,7 +203,7 @@ impl Drop for Spinners {
 
 /// What this process holds of the memory, in KiB.
 #[cfg(target_os = "linux")]
-pub fn resident_kib(pid: u32) -> u64 {
+pub(crate) fn resident_kib(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it is there");
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
     line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("KiB")

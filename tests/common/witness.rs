@@ -13,18 +13,18 @@ const HEARD: usize = 10_000;
 
 /// What a host holds.
 #[derive(Debug)]
-pub struct Witness {
-    pub held: BTreeMap<(String, String), (HandoffPayload, PathBuf)>,
-    pub heard: Vec<String>,
-    pub events: u64,
-    pub available: bool,
-    pub synced: bool,
+pub(crate) struct Witness {
+    pub(crate) held: BTreeMap<(String, String), (HandoffPayload, PathBuf)>,
+    pub(crate) heard: Vec<String>,
+    pub(crate) events: u64,
+    pub(crate) available: bool,
+    pub(crate) synced: bool,
     /// What it objects to.
-    pub objections: Vec<String>,
+    pub(crate) objections: Vec<String>,
     /// Whether a file may ever be told as removed.
-    pub removable: fn(&Path) -> bool,
+    pub(crate) removable: fn(&Path) -> bool,
     /// Every payload must carry the digest of itself.
-    pub digests: bool,
+    pub(crate) digests: bool,
 }
 
 impl Default for Witness {
@@ -44,7 +44,7 @@ impl Default for Witness {
 
 impl Witness {
     /// Objects to an event, whether or not it is going to be taken.
-    pub fn examine(&mut self, event: &HandoffEvent) {
+    pub(crate) fn examine(&mut self, event: &HandoffEvent) {
         if let Some(objection) = self.objection(event) {
             let tail = self.heard.len().saturating_sub(10);
             self.objections.push(format!("{objection}: {event:?}\nafter {:#?}", &self.heard[tail..]));
@@ -79,7 +79,7 @@ impl Witness {
     }
 
     /// Takes it.
-    pub fn take(&mut self, event: &HandoffEvent) {
+    pub(crate) fn take(&mut self, event: &HandoffEvent) {
         self.events += 1;
         if self.heard.len() < HEARD {
             self.heard.push(super::short(event));
@@ -102,26 +102,26 @@ impl Witness {
     }
 
     /// What is held, as `replica=text`, sorted.
-    pub fn holds(&self) -> Vec<String> {
+    pub(crate) fn holds(&self) -> Vec<String> {
         self.held.iter().map(|((_, replica), (payload, _))| format!("{replica}={}", text(payload))).collect()
     }
 
     #[track_caller]
-    pub fn assert_innocent(&self) {
+    pub(crate) fn assert_innocent(&self) {
         assert!(self.objections.is_empty(), "{}", self.objections.join("\n"));
     }
 }
 
 /// A witness for several threads.
 #[derive(Debug, Default)]
-pub struct Shared(Mutex<Witness>);
+pub(crate) struct Shared(Mutex<Witness>);
 
 impl Shared {
-    pub fn lock(&self) -> MutexGuard<'_, Witness> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Witness> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn hear(&self, event: &HandoffEvent) {
+    pub(crate) fn hear(&self, event: &HandoffEvent) {
         let mut witness = self.lock();
         witness.examine(event);
         witness.take(event);
@@ -134,12 +134,12 @@ fn key(event: &HandoffEvent) -> Option<(String, String)> {
 }
 
 /// What makes a version another one: the path of its URL.
-pub fn text(payload: &HandoffPayload) -> &str {
+pub(crate) fn text(payload: &HandoffPayload) -> &str {
     payload.url.rsplit('/').next().unwrap_or_default()
 }
 
 /// A document that carries the digest of itself. All those with a `pad` of one length are of one length.
-pub fn vouched(replica: &str, serial: u64, pad: usize) -> String {
+pub(crate) fn vouched(replica: &str, serial: u64, pad: usize) -> String {
     // Different throughout: a mixture of two is neither.
     let letter = |place: usize| char::from(b'a' + ((serial as usize).wrapping_mul(7) + place / 16) as u8 % 26);
     let pad: String = (0..pad).map(letter).collect();
@@ -160,7 +160,7 @@ fn digest(replica: &str, serial: u64, pad: &str) -> u64 {
 }
 
 /// Whether it is whole: nothing of it is of another version.
-pub fn vouches(payload: &HandoffPayload) -> bool {
+pub(crate) fn vouches(payload: &HandoffPayload) -> bool {
     let extra = |name: &str| payload.extra.get(name).and_then(|value| value.as_str()).unwrap_or_default().to_owned();
     let Ok(serial) = extra("serial").parse::<u64>() else { return false };
     text(payload) == format!("{serial:012}")

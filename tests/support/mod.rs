@@ -1,6 +1,8 @@
 //! Running other programs from tests, against a deadline.
 #![allow(dead_code)] // Not every test needs all of it.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fs::File;
 use std::io::{Read as _, Seek as _};
 use std::path::Path;
