@@ -5,7 +5,7 @@ use std::process;
 use std::thread;
 use std::time::Duration;
 
-use handoff_watcher::{HandoffEvent, HandoffIter, HandoffWatcher, HandoffWatcherConfig};
+use handoff_watcher::{ErrorKind, HandoffEvent, HandoffIter, HandoffWatcher, HandoffWatcherConfig};
 
 use crate::args::WatchArgs;
 use crate::output::{Exit, Failure, Output, complain, when_closed};
@@ -49,7 +49,7 @@ pub(crate) fn run(args: WatchArgs) -> Result<Exit, Failure> {
     }
     // A watcher that ends unbidden says why.
     match events.health().error {
-        Some(error) if !events.stop_handle().is_stopped() => Err(error.into()),
+        Some(error) if error.kind() == ErrorKind::Internal => Err(error.into()),
         _ => Ok(Exit::Yes),
     }
 }
