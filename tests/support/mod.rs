@@ -1,6 +1,5 @@
 //! Running other programs from tests, against a deadline.
 #![allow(dead_code)] // Not every test needs all of it.
-
 #![allow(clippy::unwrap_used)]
 
 use std::fs::File;
