@@ -68,6 +68,11 @@
 #[cfg(not(unix))]
 compile_error!("handoff-watcher needs a Unix: it tells files apart by device, inode and change time");
 
+// What the README shows, compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 mod config;
 mod deliver;
 mod directory;
