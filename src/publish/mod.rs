@@ -195,7 +195,13 @@ impl Temporary {
             };
             let temporary = Self { path };
             file.write_all(content)
-                .and_then(|()| file.sync_all())
+                .and_then(|()| {
+                    // The exact time: of two claims the newer one wins. And another one than the change time, which the
+                    // kernel sets: to a watcher the sign of a file that was finished before it got its name. A file
+                    // system that cannot is believed a moment later.
+                    let _ = file.set_modified(SystemTime::now());
+                    file.sync_all()
+                })
                 .map_err(|error| Error::io("write the temporary file", &temporary.path, error))?;
             return Ok(temporary);
         }

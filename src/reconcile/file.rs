@@ -18,8 +18,8 @@ pub(super) const RACY_WINDOW: Duration = Duration::from_secs(2);
 /// The time between two looks at a file that is not decided yet.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// How long a surprise must last before it is believed: a name that is gone (the second half of an unlink-and-create),
-/// and other bytes in the same inode (a writer caught between two writes). Well within the 100 ms that promise 1 adds
-/// to the interval.
+/// and bytes that were written in place just now (a writer caught between two writes). Well within the 100 ms that
+/// promise 1 adds to the interval.
 pub(super) const CONFIRM: Duration = Duration::from_millis(50);
 
 /// A hash of a file's bytes: what makes two versions of one file different.
@@ -58,8 +58,9 @@ impl Fault {
 /// What a read gave.
 #[derive(Clone, Debug)]
 pub(crate) enum Document {
-    /// The whole content, with the stamp that it had before and after.
-    Content { stamp: Stamp, hash: ContentHash, handoff: Result<Arc<Handoff>, Error> },
+    /// The whole content, with the stamp that it had before and after. `recent`: by the wall clock, the stamp is so young
+    /// that whoever wrote the content may still be at it.
+    Content { stamp: Stamp, recent: bool, hash: ContentHash, handoff: Result<Arc<Handoff>, Error> },
     /// No content that could be taken; the stamp is known where the file could at least be opened.
     Faulty { stamp: Option<Stamp>, fault: Fault, error: Error },
     /// It changed while it was read.
@@ -93,7 +94,7 @@ pub(super) struct Verdict {
 enum Undecided {
     /// The same unusable content since then: perhaps only half-written.
     Suspect { fault: Fault, since: Instant },
-    /// Other good bytes in the inode of the version in force since then: perhaps half overwritten.
+    /// Other good bytes than those in force since then, written in place: perhaps half overwritten.
     Candidate { hash: ContentHash, since: Instant },
 }
 
@@ -255,10 +256,10 @@ impl File {
     /// A read that ran from `began` to `now` gave this.
     pub(super) fn read(&mut self, began: Instant, now: Instant, document: Document, settle_time: Duration) -> Step {
         match document {
-            Document::Content { stamp, hash, handoff } => {
+            Document::Content { stamp, recent, hash, handoff } => {
                 self.found(began, now, stamp);
                 match handoff {
-                    Ok(handoff) => self.good(now, stamp, hash, handoff),
+                    Ok(handoff) => self.good(now, stamp, recent, hash, handoff),
                     Err(error) => self.faulty(now, Fault::Content(hash), error, settle_time, Again::Read),
                 }
             }
@@ -302,23 +303,26 @@ impl File {
         self.missing_since.map_or(Duration::ZERO, |since| now.duration_since(since))
     }
 
-    fn good(&mut self, now: Instant, stamp: Stamp, hash: ContentHash, handoff: Arc<Handoff>) -> Step {
+    fn good(&mut self, now: Instant, stamp: Stamp, recent: bool, hash: ContentHash, handoff: Arc<Handoff>) -> Step {
         let mtime = (stamp.mtime, stamp.mtime_nanos);
-        if let Some(version) = &mut self.version {
-            if version.hash == hash {
-                version.mtime = mtime;
-                self.decide();
-                return Step::Nothing;
-            }
-            if self.in_place {
-                let since = match self.undecided {
-                    Some(Undecided::Candidate { hash: same, since }) if same == hash => since,
-                    _ => now,
-                };
-                if now.duration_since(since) < CONFIRM {
-                    self.undecided = Some(Undecided::Candidate { hash, since });
-                    return Step::ReadAt(since + CONFIRM);
-                }
+        if let Some(version) = &mut self.version
+            && version.hash == hash
+        {
+            version.mtime = mtime;
+            self.decide();
+            return Step::Nothing;
+        }
+        // A rename, as of a file that was finished elsewhere, leaves the ctime behind the mtime; a write makes them one.
+        // The first version of an inode, too, may be overwritten already when it is first read.
+        let written = recent && mtime == (stamp.ctime, stamp.ctime_nanos);
+        if written || self.version.is_some() && self.in_place {
+            let since = match self.undecided {
+                Some(Undecided::Candidate { hash: same, since }) if same == hash => since,
+                _ => now,
+            };
+            if now.duration_since(since) < CONFIRM {
+                self.undecided = Some(Undecided::Candidate { hash, since });
+                return Step::ReadAt(since + CONFIRM);
             }
         }
         let changed = (!self.initial).then_some((stamp.ctime, stamp.ctime_nanos));

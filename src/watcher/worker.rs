@@ -4,7 +4,7 @@ use std::hash::{DefaultHasher, Hasher as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::Mutex;
@@ -14,7 +14,7 @@ use crate::deliver::{Ack, Bell, Channel, NextError};
 use crate::directory::Directory;
 use crate::error::{Error, ErrorKind};
 use crate::event::HandoffEvent;
-use crate::listing::{FileName, Listing};
+use crate::listing::{FileName, Listing, Stamp};
 use crate::log::Log;
 use crate::payload::Handoff;
 use crate::read::{ReadOutcome, Reader};
@@ -22,6 +22,10 @@ use crate::reconcile::{ContentHash, Document, Fault, Reconciler};
 use crate::registry::Registry;
 use crate::scan::Scanner;
 use crate::stats::Meter;
+
+/// A file that has not changed for so long is not being written. Far longer than a writer's pauses that are promised to do
+/// no harm; and than the clock of a file system stands still.
+const RECENT: Duration = Duration::from_secs(3);
 
 /// Where the result of a rescan goes.
 type Asked = Sender<Result<(), Error>>;
@@ -100,6 +104,14 @@ impl Shared {
         self.rescans.lock().take();
         self.registry.close();
     }
+}
+
+/// Whether the file changed just now by the wall clock, the only one that its stamp can be compared with. A clock that was
+/// set back makes it recent, which costs a moment; one that was set forward while it is being written goes unnoticed.
+fn is_recent(stamp: Stamp) -> bool {
+    let seconds = u64::try_from(stamp.ctime).unwrap_or(0);
+    let changed = UNIX_EPOCH.checked_add(Duration::new(seconds, stamp.ctime_nanos));
+    !changed.is_some_and(|changed| SystemTime::now().duration_since(changed).is_ok_and(|age| age > RECENT))
 }
 
 fn stopped() -> Error {
@@ -219,7 +231,7 @@ impl Worker {
                     Some(handoff) => Ok(handoff),
                     None => Handoff::parse(bytes).map(Arc::new),
                 };
-                Document::Content { stamp, hash, handoff }
+                Document::Content { stamp, recent: is_recent(stamp), hash, handoff }
             }
             ReadOutcome::Changing => Document::Changing,
             ReadOutcome::Absent => Document::Absent,

@@ -93,12 +93,21 @@ impl Disk {
     /// A temporary file, renamed over the name.
     fn replace(&mut self, name: &str, text: &str) {
         self.put(name, Content::Bytes(text.into()));
+        if let Some(file) = self.files.get_mut(OsStr::new(name)) {
+            // The rename came after the last byte.
+            file.stamp.ctime_nanos += 1;
+        }
+    }
+
+    /// Made in place.
+    fn create(&mut self, name: &str, text: &str) {
+        self.put(name, Content::Bytes(text.into()));
     }
 
     /// The same inode; created if it is not there.
     fn overwrite(&mut self, name: &str, text: &str) {
         let Some(inode) = self.files.get(OsStr::new(name)).map(|file| file.stamp.inode) else {
-            return self.replace(name, text);
+            return self.create(name, text);
         };
         let stamp = self.stamp(inode, text.len());
         self.files.insert(file(name), SimFile { stamp, content: Content::Bytes(text.into()), errno: None });
@@ -177,7 +186,9 @@ impl Disk {
                 let mut hasher = DefaultHasher::new();
                 hasher.write(bytes);
                 let handoff = Handoff::parse(bytes).map(Arc::new);
-                Document::Content { stamp: file.stamp, hash: ContentHash(hasher.finish()), handoff }
+                let age = self.time().0 - file.stamp.ctime;
+                let hash = ContentHash(hasher.finish());
+                Document::Content { stamp: file.stamp, recent: age <= 3, hash, handoff }
             }
         })
     }

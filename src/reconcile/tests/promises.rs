@@ -162,6 +162,37 @@ fn promise_3_bytes_that_change_in_place_must_last_before_they_are_believed() {
     assert_eq!(world.heard(), ["updated r0 bbbb"]);
 }
 
+/// Bytes of the first version that an inode was seen with, already half overwritten by the next one.
+#[test]
+fn regression_promise_3_a_new_file_that_is_being_overwritten_must_last_before_it_is_believed() {
+    for there_before in [false, true] {
+        let mut world = World::new();
+        if there_before {
+            world.disk.replace("a.json", &doc("p", "r0", "v0"));
+        }
+        let mut world = world.settled();
+        world.disk.replace("a.json", &doc("p", "r0", "v1"));
+        world.disk.overwrite("a.json", &doc("p", "r0", "mixed"));
+        world.written.clear();
+        let next = world.core.poll_timeout();
+        world.run(next.duration_since(world.now));
+        world.run(ms(40));
+        assert_eq!(world.heard(), [""; 0], "it was there before: {there_before}");
+        world.disk.overwrite("a.json", &doc("p", "r0", "v2"));
+        world.run(ms(100));
+        assert_eq!(world.heard(), [if there_before { "updated r0 v2" } else { "ready r0 v2" }]);
+    }
+}
+
+#[test]
+fn a_file_that_was_written_in_place_long_ago_is_believed_at_once() {
+    let mut world = World::new();
+    world.disk.create("a.json", &doc("p", "r0", "v1"));
+    world.pass(world.now + ms(5000));
+    world.run(ms(10));
+    assert_eq!(world.heard(), ["ready r0 v1", "synced"]);
+}
+
 #[test]
 fn promise_4_a_bad_file_harms_only_itself_and_is_told_once_per_content() {
     let mut world = World::new();
