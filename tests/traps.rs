@@ -436,7 +436,7 @@ fn seen_under_load(dir: &Path) -> Duration {
         let at = seen.recv_timeout(DEADLINE).expect("seen");
         let took = at.saturating_duration_since(created);
         assert!(took < Duration::from_secs(2), "round {round}: seen after {took:?}; {:?}", handle.stats());
-        fs::remove_file(dir.join("new.json")).unwrap();
+        fs::remove_file(dir.join("new.json")).expect("it is there");
         until("removed", || handle.stats().events.removed == round + 1);
     }
     assert_eq!(handle.stats().events.ready, 10_003);

@@ -1,0 +1,333 @@
+//! A writer: a process that changes handoffs in every way that is known, in a sequence that its seed decides.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::common::witness::vouched;
+use crate::random::Random;
+
+/// The longest pause between two pieces of a document that is overwritten without being truncated. The library promises
+/// not to mix pieces that are less than 50 ms apart; more cannot be told from a writer that is done.
+const PROMISED: Duration = Duration::from_millis(45);
+
+/// Where a writer writes, and what it may do there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Arena {
+    /// Files of many writers in one directory.
+    Plain,
+    /// The directory is a symbolic link that flips to another one.
+    Flip,
+    /// Names lead through `..data`, which flips, as in Kubernetes.
+    Kubernetes,
+    /// The directory is removed, and made again.
+    Recreate,
+}
+
+/// What a writer did.
+#[derive(Debug, Default)]
+pub(crate) struct Work {
+    pub(crate) acts: u64,
+    pub(crate) versions: u64,
+    /// Files that were overwritten in pieces further apart than is promised: the machine gave no time.
+    pub(crate) late: Vec<String>,
+}
+
+pub(crate) struct Writer {
+    dir: PathBuf,
+    /// Beside the directory, on the same file system.
+    side: PathBuf,
+    number: u64,
+    random: Random,
+    serial: u64,
+    work: Work,
+}
+
+/// What a file holds at the moment; shared by none.
+struct Document {
+    path: PathBuf,
+    replica: String,
+    text: String,
+    removable: bool,
+    flip: bool,
+}
+
+impl Writer {
+    pub(crate) fn new(dir: &Path, number: u64, seed: u64) -> Self {
+        let side = dir.parent().expect("a parent").join(format!("side-{number}"));
+        fs::create_dir_all(&side).unwrap_or_else(|error| panic!("{}: {error}", side.display()));
+        let random = Random::new(seed ^ (number << 32));
+        Self { dir: dir.to_owned(), side, number, random, serial: 0, work: Work::default() }
+    }
+
+    pub(crate) fn run(mut self, arena: Arena, duration: Duration) -> io::Result<Work> {
+        let end = Instant::now() + duration;
+        match arena {
+            Arena::Plain => self.plain(end)?,
+            Arena::Flip => self.flip(end)?,
+            Arena::Kubernetes => self.kubernetes(end)?,
+            Arena::Recreate => self.recreate(end)?,
+        }
+        Ok(self.work)
+    }
+
+    fn text(&mut self, replica: &str, pad: usize) -> String {
+        self.serial += 1;
+        self.work.versions += 1;
+        vouched(replica, self.number * 1_000_000_000 + self.serial, pad)
+    }
+
+    fn pad(&mut self) -> usize {
+        if self.random.one_in(50) { 60_000 } else { self.random.below(2000) }
+    }
+
+    fn pause(&mut self, most_ms: u64) -> Duration {
+        Duration::from_micros(self.random.below(most_ms as usize * 1000) as u64)
+    }
+
+    // ---- many files in one directory ----
+
+    fn plain(&mut self, end: Instant) -> io::Result<()> {
+        let n = self.number;
+        let mut files = Vec::new();
+        for k in 0..4 {
+            files.push((format!("w{n}-keep{k}.json"), format!("w{n}-k{k}"), false, false));
+        }
+        for k in 0..3 {
+            files.push((format!("w{n}-gone{k}.json"), format!("w{n}-g{k}"), true, false));
+        }
+        files.push((format!("w{n}-link.json"), format!("w{n}-l"), false, true));
+        // Two claims of one replica.
+        for k in 0..2 {
+            files.push((format!("w{n}-both{k}.json"), format!("w{n}-b"), false, false));
+        }
+        let mut files: Vec<Document> = files
+            .into_iter()
+            .map(|(name, replica, removable, flip)| Document {
+                path: self.dir.join(name),
+                replica,
+                text: String::new(),
+                removable,
+                flip,
+            })
+            .collect();
+        for file in &mut files {
+            self.rename(file)?;
+        }
+        while Instant::now() < end {
+            let place = self.random.below(files.len());
+            let file = &mut files[place];
+            self.act(file)?;
+            self.work.acts += 1;
+            let pause = self.pause(8);
+            sleep(pause);
+        }
+        Ok(())
+    }
+
+    fn act(&mut self, file: &mut Document) -> io::Result<()> {
+        if file.flip {
+            return self.relink(file);
+        }
+        match self.random.below(14) {
+            0 | 1 => self.rename(file),
+            2 => self.overwrite(file),
+            3 | 4 => self.same_size_and_mtime(file),
+            5 => self.slowly(file),
+            6 | 7 => self.pieces(file),
+            8 => self.older(file),
+            9 => {
+                if let Ok(opened) = OpenOptions::new().write(true).open(&file.path) {
+                    opened.set_modified(SystemTime::now())?;
+                }
+                Ok(())
+            }
+            10 if !file.text.is_empty() => fs::write(&file.path, &file.text),
+            11 => {
+                fs::write(&file.path, ["", "{", "[]", "{\"pool_id\":1}"][self.random.below(4)])?;
+                let pause = self.pause(400);
+                sleep(pause);
+                self.overwrite(file)
+            }
+            12 | 13 if file.removable => {
+                fs::remove_file(&file.path)?;
+                let most = [1, 60, 300][self.random.below(3)];
+                let pause = self.pause(most);
+                sleep(pause);
+                if self.random.one_in(2) { self.rename(file) } else { self.overwrite(file) }
+            }
+            _ => self.rename(file),
+        }
+    }
+
+    fn rename(&mut self, file: &mut Document) -> io::Result<()> {
+        let pad = self.pad();
+        file.text = self.text(&file.replica, pad);
+        let beside = self.side.join("new");
+        fs::write(&beside, &file.text)?;
+        fs::rename(beside, &file.path)
+    }
+
+    fn overwrite(&mut self, file: &mut Document) -> io::Result<()> {
+        let pad = self.pad();
+        file.text = self.text(&file.replica, pad);
+        fs::write(&file.path, &file.text)
+    }
+
+    /// Other bytes, as many, in the same inode, under the same mtime.
+    fn same_size_and_mtime(&mut self, file: &mut Document) -> io::Result<()> {
+        let Ok(before) = fs::metadata(&file.path) else { return self.rename(file) };
+        file.text = self.sibling(file);
+        let mut opened = OpenOptions::new().write(true).open(&file.path)?;
+        opened.write_all(file.text.as_bytes())?;
+        opened.set_len(file.text.len() as u64)?;
+        opened.set_modified(before.modified()?)
+    }
+
+    /// Another document of the same length.
+    fn sibling(&mut self, file: &Document) -> String {
+        let empty = vouched(&file.replica, 0, 0).len();
+        self.text(&file.replica, file.text.len() - empty)
+    }
+
+    /// Truncated, then in pieces, however long it takes.
+    fn slowly(&mut self, file: &mut Document) -> io::Result<()> {
+        let pad = self.pad();
+        file.text = self.text(&file.replica, pad);
+        let mut opened = File::create(&file.path)?;
+        for piece in file.text.as_bytes().chunks(1 + file.text.len() / 4) {
+            opened.write_all(piece)?;
+            let most = if self.random.one_in(8) { 300 } else { 30 };
+            let pause = self.pause(most);
+            sleep(pause);
+        }
+        Ok(())
+    }
+
+    /// Over the old bytes, in pieces: for a moment the file is neither the one nor the other, and yet is JSON.
+    fn pieces(&mut self, file: &mut Document) -> io::Result<()> {
+        if self.random.one_in(2) {
+            self.rename(file)?;
+        }
+        if fs::metadata(&file.path).is_err() {
+            return self.rename(file);
+        }
+        file.text = self.sibling(file);
+        let mut opened = OpenOptions::new().write(true).open(&file.path)?;
+        opened.seek(SeekFrom::Start(0))?;
+        let mut last = Instant::now();
+        for piece in file.text.as_bytes().chunks(1 + file.text.len() / 3) {
+            let before = Instant::now();
+            opened.write_all(piece)?;
+            if last.elapsed() > PROMISED {
+                self.work.late.push(file.path.display().to_string());
+            }
+            last = before;
+            let pause = self.pause(20);
+            sleep(pause);
+        }
+        opened.set_len(file.text.len() as u64)
+    }
+
+    /// An older file takes its place.
+    fn older(&mut self, file: &mut Document) -> io::Result<()> {
+        let pad = self.pad();
+        file.text = self.text(&file.replica, pad);
+        let beside = self.side.join("old");
+        fs::write(&beside, &file.text)?;
+        let age = Duration::from_secs(self.random.below(100_000) as u64);
+        OpenOptions::new().write(true).open(&beside)?.set_modified(SystemTime::now() - age)?;
+        fs::rename(beside, &file.path)
+    }
+
+    /// A link that leads elsewhere.
+    fn relink(&mut self, file: &mut Document) -> io::Result<()> {
+        let pad = self.pad();
+        file.text = self.text(&file.replica, pad);
+        let target = self.side.join(format!("target-{}", self.random.below(3)));
+        let beside = self.side.join("link");
+        // The one that it leads to now may be among them: it is replaced, too.
+        fs::write(self.side.join("content"), &file.text)?;
+        fs::rename(self.side.join("content"), &target)?;
+        symlink(&target, &beside)?;
+        fs::rename(beside, &file.path)
+    }
+
+    // ---- whole directories ----
+
+    /// A directory with one document for each of five replicas.
+    fn fill(&mut self, dir: &Path) -> io::Result<()> {
+        for k in 0..5 {
+            let replica = format!("w{}-{k}", self.number);
+            let text = self.text(&replica, 300);
+            fs::write(dir.join(format!("{k}.json")), text)?;
+        }
+        Ok(())
+    }
+
+    fn flip(&mut self, end: Instant) -> io::Result<()> {
+        let beside = self.side.join("link");
+        for round in 0u64.. {
+            let target = self.side.join(format!("v{round}"));
+            fs::create_dir(&target)?;
+            self.fill(&target)?;
+            symlink(&target, &beside)?;
+            fs::rename(&beside, &self.dir)?;
+            if round > 0 {
+                fs::remove_dir_all(self.side.join(format!("v{}", round - 1)))?;
+            }
+            self.work.acts += 1;
+            if Instant::now() >= end {
+                break;
+            }
+            let pause = self.pause(60);
+            sleep(pause);
+        }
+        Ok(())
+    }
+
+    fn kubernetes(&mut self, end: Instant) -> io::Result<()> {
+        for k in 0..5 {
+            symlink(format!("..data/{k}.json"), self.dir.join(format!("{k}.json")))?;
+        }
+        for round in 0u64.. {
+            let target = self.dir.join(format!("..v{round}"));
+            fs::create_dir(&target)?;
+            self.fill(&target)?;
+            symlink(format!("..v{round}"), self.dir.join("..data_tmp"))?;
+            fs::rename(self.dir.join("..data_tmp"), self.dir.join("..data"))?;
+            if round > 0 {
+                fs::remove_dir_all(self.dir.join(format!("..v{}", round - 1)))?;
+            }
+            self.work.acts += 1;
+            if Instant::now() >= end {
+                break;
+            }
+            let pause = self.pause(60);
+            sleep(pause);
+        }
+        Ok(())
+    }
+
+    fn recreate(&mut self, end: Instant) -> io::Result<()> {
+        loop {
+            match fs::create_dir(&self.dir) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                _ => self.fill(&self.dir.clone())?,
+            }
+            self.work.acts += 1;
+            let pause = self.pause(300);
+            sleep(pause);
+            if Instant::now() >= end {
+                return Ok(());
+            }
+            fs::remove_dir_all(&self.dir)?;
+            let most = [1, 40, 200][self.random.below(3)];
+            let pause = self.pause(most);
+            sleep(pause);
+        }
+    }
+}
