@@ -133,6 +133,8 @@ impl Channel {
     pub(crate) fn drain_acks(&self, into: &mut Vec<Ack>) {
         let mut state = self.state.lock();
         state.ack_wanted = false;
+        // Once a round, in case the system refused the last time.
+        state.show();
         into.append(&mut state.acks);
     }
 
