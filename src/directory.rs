@@ -52,7 +52,12 @@ impl Directory {
         let flags = if follow_symlinks { AtFlags::empty() } else { AtFlags::SYMLINK_NOFOLLOW };
         match retry_on_intr(|| statat(&self.fd, name, flags)) {
             Ok(stat) => Ok(kind(&stat).map_or_else(|| Seen::File(stamp(&stat)), Seen::Other)),
-            Err(Errno::NOENT) => Ok(Seen::Absent),
+            Err(Errno::NOENT) if follow_symlinks => match self.look_at(name, false)? {
+                Seen::Other(OtherKind::Symlink) => Ok(Seen::Absent),
+                // Not even a link; or there is something by now, and the next look will tell what.
+                _ => Ok(Seen::Vanished),
+            },
+            Err(Errno::NOENT) => Ok(Seen::Vanished),
             Err(errno) if is_exhaustion(errno) => Err(errno),
             Err(errno) => Ok(Seen::Failed(errno.raw_os_error())),
         }

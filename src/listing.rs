@@ -37,8 +37,11 @@ pub(crate) enum Seen {
     File(Stamp),
     /// Something else.
     Other(OtherKind),
-    /// The name is listed, but leads nowhere: a symbolic link to nothing, or a file that vanished meanwhile.
+    /// The name is listed, but leads nowhere: a symbolic link to nothing.
     Absent,
+    /// The name is listed, but `stat` knows of none: it vanished meanwhile, or the file system contradicts itself. Gone is
+    /// only what the next listing does not have.
+    Vanished,
     /// `stat` failed with this error number; nothing is known.
     Failed(i32),
 }

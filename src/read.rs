@@ -116,7 +116,7 @@ impl Reader {
             Err(errno) => {
                 return match directory.look_at(name, self.follow_symlinks)? {
                     Seen::Other(kind) => Ok(Attempt::Other(kind)),
-                    Seen::Absent => Err(Errno::NOENT),
+                    Seen::Absent | Seen::Vanished => Err(Errno::NOENT),
                     Seen::File(_) | Seen::Failed(_) => Err(errno),
                 };
             }

@@ -178,7 +178,7 @@ impl Scanner {
             let seen = directory
                 .look_at(&known.name, self.follow_symlinks)
                 .map_err(|errno| Error::io("look at the file", &self.path.join(&*known.name), errno.into()))?;
-            let absent = seen == Seen::Absent;
+            let absent = matches!(seen, Seen::Absent | Seen::Vanished);
             vanished |= absent && !known.absent;
             known.absent = absent;
             match entries.get_mut(index) {

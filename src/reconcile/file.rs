@@ -22,6 +22,9 @@ pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// promise 1 adds to the interval.
 pub(super) const CONFIRM: Duration = Duration::from_millis(50);
 
+/// The same number everywhere.
+const ENOENT: i32 = 2;
+
 /// A hash of a file's bytes: what makes two versions of one file different.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ContentHash(pub(crate) u64);
@@ -225,11 +228,16 @@ impl File {
             }
             Seen::Failed(errno) => {
                 self.unstamped();
-                let error = Error::new(
-                    ErrorKind::Io,
-                    format!("cannot stat the file: {}", std::io::Error::from_raw_os_error(errno)),
-                );
-                self.faulty(now, Fault::Unreadable(errno), error, settle_time, Again::List)
+                self.faulty(now, Fault::Unreadable(errno), unreadable(errno), settle_time, Again::List)
+            }
+            Seen::Vanished => {
+                let since = *self.missing_since.get_or_insert(now);
+                if now.duration_since(since) < CONFIRM {
+                    return Step::ListAt(since + CONFIRM);
+                }
+                // Listed again, and again there is nothing. Only a listing removes: until then it cannot be read.
+                self.unstamped();
+                self.faulty(now, Fault::Unreadable(ENOENT), unreadable(ENOENT), settle_time, Again::List)
             }
             Seen::Absent => {
                 let since = *self.missing_since.get_or_insert(now);
@@ -393,4 +401,8 @@ impl File {
         self.settled = false;
         self.in_place = false;
     }
+}
+
+fn unreadable(errno: i32) -> Error {
+    Error::new(ErrorKind::Io, format!("cannot stat the file: {}", std::io::Error::from_raw_os_error(errno)))
 }

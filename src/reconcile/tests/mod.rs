@@ -60,6 +60,8 @@ struct Disk {
     next_inode: u64,
     listing_fails: bool,
     reads_exhausted: bool,
+    /// `stat` and `open` find nothing.
+    contradicts: bool,
     /// The names that were ever removed: nothing else may be told as removed.
     removed: BTreeSet<FileName>,
 }
@@ -161,6 +163,7 @@ impl Disk {
         }
         let entries = self.files.iter().map(|(name, file)| {
             let seen = match (file.errno, &file.content) {
+                _ if self.contradicts => Seen::Vanished,
                 (Some(errno), _) => Seen::Failed(errno),
                 (None, Content::Bytes(_)) => Seen::File(file.stamp),
                 (None, Content::Other(kind)) => Seen::Other(*kind),
@@ -176,7 +179,7 @@ impl Disk {
         if self.reads_exhausted {
             return None;
         }
-        let Some(file) = self.files.get(name) else { return Some(Document::Absent) };
+        let Some(file) = self.files.get(name).filter(|_| !self.contradicts) else { return Some(Document::Absent) };
         let faulty = |fault: Fault| Document::Faulty { stamp: None, fault, error: fault.file_type_error() };
         Some(match (file.errno, &file.content) {
             (Some(errno), _) => faulty(Fault::Unreadable(errno)),
@@ -251,6 +254,7 @@ impl World {
             next_inode: 0,
             listing_fails: false,
             reads_exhausted: false,
+            contradicts: false,
             removed: BTreeSet::new(),
         };
         let host = Host { mood: Mood::Takes, held: BTreeMap::new(), heard: Vec::new(), available: true, synced: false };

@@ -137,6 +137,27 @@ fn a_name_that_a_listing_missed_is_not_removed() {
     assert_eq!(world.host.held.len(), 1);
 }
 
+/// A file system that lists a name and says in the same breath that there is none.
+#[test]
+fn regression_a_listed_name_is_not_removed_whatever_stat_says() {
+    let mut world = World::new();
+    world.disk.replace("a.json", &doc("p", "r0", "v1"));
+    world.disk.replace("b.json", &doc("p", "r1", "v1"));
+    let mut world = world.settled();
+    world.disk.contradicts = true;
+    let before = world.reads;
+    world.run(ms(10_000));
+    assert_eq!(world.heard(), ["invalid a.json", "invalid b.json"]);
+    assert_eq!(world.reads, before, "there is nothing to read");
+    world.disk.remove("b.json");
+    world.run(INTERVAL + GRACE);
+    assert_eq!(world.heard(), ["removed r1 file_removed"], "not listed any more");
+    world.disk.contradicts = false;
+    world.run(ms(5000));
+    assert_eq!(world.heard(), [""; 0]);
+    assert_eq!(world.core.figures().invalid_files, 0);
+}
+
 #[test]
 fn a_file_that_vanishes_between_listing_and_reading_is_no_error() {
     let mut world = World::new().settled();
