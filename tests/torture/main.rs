@@ -26,6 +26,9 @@ use common::witness::vouches;
 use host::Host;
 use writer::{Arena, Writer};
 
+/// Whether a file may ever be told as removed.
+type Removable = fn(&Path) -> bool;
+
 /// How long everything may take to come to rest. Far longer than it does.
 const REST: Duration = Duration::from_secs(60);
 
@@ -135,7 +138,7 @@ fn torture(options: &Options, seed: u64) -> ExitCode {
     }));
     let started = Instant::now();
     let place = common::Place::new();
-    let arenas: [(&str, Arena, u64, fn(&Path) -> bool); 4] = [
+    let arenas: [(&str, Arena, u64, Removable); 4] = [
         ("plain", Arena::Plain, options.writers, |file| file.to_string_lossy().contains("-gone")),
         ("flip", Arena::Flip, 1, |_| false),
         ("kubernetes", Arena::Kubernetes, 1, |_| false),

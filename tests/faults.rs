@@ -1,0 +1,336 @@
+//! Faults from the kernel: every system call of the scanning thread of the real binary fails, with every error that is to
+//! be feared, once, three times in a row, and for seconds.
+//!
+//! The list of calls comes from a trace, so that a new one cannot be forgotten. `HANDOFF_FAULTS=all` injects for the full
+//! five seconds.
+
+#![cfg(all(feature = "cli", target_os = "linux"))]
+
+mod common;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use common::{DEADLINE, Place, doc, replace, until, write};
+
+const INTERVAL: Duration = Duration::from_millis(200);
+/// What a busy machine may add to an interval.
+const SLACK: Duration = Duration::from_secs(4);
+const ERRORS: [&str; 7] = ["EIO", "EACCES", "ENOENT", "EINTR", "ENOMEM", "EMFILE", "ESTALE"];
+
+/// Calls that ask the file system or a descriptor for something, and so can be told no.
+const FAULTY: [&str; 14] = [
+    "openat",
+    "getdents64",
+    "newfstatat",
+    "fstat",
+    "statx",
+    "fstatfs",
+    "read",
+    "close",
+    "sendto",
+    "recvfrom",
+    "write",
+    "readlink",
+    "lseek",
+    "fcntl",
+];
+/// Calls of the allocator, the scheduler and the runtime. The first ends a Rust process where it fails; the others either
+/// cannot fail, or are made by code that is not this library's.
+const EXEMPT: [&str; 22] = [
+    "brk",
+    "mmap",
+    "munmap",
+    "mremap",
+    "mprotect",
+    "madvise",
+    "futex",
+    "sched_yield",
+    "clock_gettime",
+    "clock_nanosleep",
+    "nanosleep",
+    "getrandom",
+    "gettid",
+    "getpid",
+    "rt_sigprocmask",
+    "sigaltstack",
+    "restart_syscall",
+    "rseq",
+    "set_robust_list",
+    "prctl",
+    "exit",
+    "sched_getaffinity",
+];
+
+/// How often a call fails.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Span {
+    Once,
+    Thrice,
+    Lasting,
+}
+
+/// `watch --json` on a directory.
+struct Watch {
+    child: Child,
+    lines: Receiver<String>,
+    held: BTreeMap<String, String>,
+    counts: BTreeMap<String, usize>,
+    log: Vec<String>,
+}
+
+impl Watch {
+    fn start(dir: &Path) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_handoff-watcher"))
+            .args(["watch", "--json", "--poll-interval-ms", &INTERVAL.as_millis().to_string()])
+            .arg(dir)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("it starts");
+        let lines = lines(child.stdout.take().expect("piped"));
+        Self { child, lines, held: BTreeMap::new(), counts: BTreeMap::new(), log: Vec::new() }
+    }
+
+    /// The scanning thread, which is named like the process.
+    fn thread(&self) -> u32 {
+        let tasks = format!("/proc/{}/task", self.child.id());
+        let tasks = fs::read_dir(tasks).expect("it runs").map(|task| task.expect("a task").path());
+        let name = |task: &PathBuf| fs::read_to_string(task.join("comm")).unwrap_or_default();
+        let ids = tasks.filter(|task| name(task).trim() == "handoff-watcher");
+        let ids = ids.filter_map(|task| task.file_name()?.to_str()?.parse::<u32>().ok());
+        ids.max().expect("the scanning thread")
+    }
+
+    /// Takes the events that are there.
+    fn hear(&mut self) -> Result<(), String> {
+        loop {
+            match self.lines.recv_timeout(Duration::from_millis(1)) {
+                Ok(line) => {
+                    let event: Value = serde_json::from_str(&line).map_err(|error| format!("{line}: {error}"))?;
+                    let text = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
+                    let name = text("event");
+                    if matches!(&*name, "ready" | "updated") {
+                        let url = event["payload"]["url"].as_str().unwrap_or_default().to_owned();
+                        self.held.insert(text("replica_id"), url);
+                    }
+                    if name == "removed" {
+                        return Err(format!("a removal: {line}"));
+                    }
+                    *self.counts.entry(name).or_default() += 1;
+                    self.log.push(line);
+                }
+                Err(RecvTimeoutError::Timeout) => return Ok(()),
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(format!("ended: {:?}", self.child.try_wait()));
+                }
+            }
+        }
+    }
+
+    fn until(&mut self, what: &str, limit: Duration, is: impl Fn(&Self) -> bool) -> Result<(), String> {
+        let since = Instant::now();
+        while !is(self) {
+            self.hear()?;
+            if since.elapsed() > limit {
+                return Err(format!("not in {limit:?}: {what}; heard {:#?}", self.log));
+            }
+        }
+        Ok(())
+    }
+
+    fn holds(&self, replica: &str, text: &str) -> bool {
+        self.held.get(replica).is_some_and(|url| url.ends_with(&format!("/{text}")))
+    }
+
+    fn count(&self, name: &str) -> usize {
+        self.counts.get(name).copied().unwrap_or(0)
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn lines(stream: impl Read + Send + 'static) -> Receiver<String> {
+    let (send, lines) = channel();
+    thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            if send.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    lines
+}
+
+/// strace on one thread, from `attach` to `detach`.
+struct Strace {
+    child: Child,
+    output: PathBuf,
+}
+
+impl Strace {
+    fn attach(place: &Path, thread: u32, expression: &str) -> Result<Self, String> {
+        let output = place.join("strace");
+        let mut child = Command::new("strace")
+            .args(["-p", &thread.to_string(), "-e", expression, "-o"])
+            .arg(&output)
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|error| error.to_string())?;
+        let said = lines(child.stderr.take().expect("piped"));
+        match said.recv_timeout(DEADLINE) {
+            Ok(line) if line.contains("attached") => Ok(Self { child, output }),
+            other => {
+                let _ = child.kill();
+                let _ = child.wait();
+                Err(format!("{other:?}"))
+            }
+        }
+    }
+
+    fn detach(mut self) -> String {
+        kill_process(Pid::from_child(&self.child), Signal::INT).expect("it is there");
+        self.child.wait().expect("it ends");
+        fs::read_to_string(&self.output).unwrap_or_default()
+    }
+}
+
+/// A directory with three files, and a watch that knows them.
+fn begin() -> Result<(Place, PathBuf, Watch), String> {
+    let place = Place::new();
+    let dir = place.dir("engines");
+    for replica in ["a", "b", "c"] {
+        replace(dir.join(format!("{replica}.json")), doc(replica, "v1"));
+    }
+    let mut watch = Watch::start(&dir);
+    watch.until("synced", DEADLINE, |watch| watch.count("synced") == 1)?;
+    Ok((place, dir, watch))
+}
+
+/// Everything that a directory can do to the thread.
+fn calls_in_a_trace() -> BTreeSet<String> {
+    let (place, dir, mut watch) = begin().unwrap();
+    let strace = Strace::attach(place.path(), watch.thread(), "trace=all").unwrap();
+    let mut expect = |what: &str, is: &dyn Fn(&Watch) -> bool| watch.until(what, DEADLINE, is).unwrap();
+    replace(dir.join("a.json"), doc("a", "v2"));
+    write(dir.join("b.json"), doc("b", "v2"));
+    write(dir.join("large.json"), vec![b' '; 2 << 20]);
+    write(dir.join("bad.json"), "[]");
+    fs::create_dir(dir.join("directory.json")).unwrap();
+    std::os::unix::fs::symlink("nowhere", dir.join("dangling.json")).unwrap();
+    expect("four verdicts", &|watch| watch.count("invalid") == 4 && watch.holds("a", "v2") && watch.holds("b", "v2"));
+    // Long enough for the directory to settle, after which it is not listed again.
+    let settled = Instant::now();
+    until("settled", || settled.elapsed() > Duration::from_secs(3));
+    fs::rename(&dir, place.join("away")).unwrap();
+    expect("unavailable", &|watch| watch.count("unavailable") == 1);
+    fs::rename(place.join("away"), &dir).unwrap();
+    expect("available", &|watch| watch.count("available") == 1);
+    let trace = strace.detach();
+    let call = |line: &str| {
+        let name = line.split_once('(')?.0;
+        name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_').then(|| name.to_owned())
+    };
+    trace.lines().filter_map(call).collect()
+}
+
+fn inject(call: &str, error: &str, span: Span, lasting: Duration) -> Result<(), String> {
+    let (place, dir, mut watch) = begin()?;
+    let when = match span {
+        Span::Once => ":when=1",
+        Span::Thrice => ":when=1..3",
+        Span::Lasting => "",
+    };
+    let strace = Strace::attach(place.path(), watch.thread(), &format!("inject={call}:error={error}{when}"))?;
+    let since = Instant::now();
+    replace(dir.join("a.json"), doc("a", "v2"));
+    write(dir.join("b.json"), doc("b", "v2"));
+    replace(dir.join("new.json"), doc("new", "v1"));
+    let time = if span == Span::Lasting { lasting } else { 4 * INTERVAL };
+    while since.elapsed() < time {
+        watch.hear()?;
+    }
+    let injected = strace.detach().matches("(INJECTED)").count();
+    let all = |watch: &Watch| ["a", "b"].iter().all(|replica| watch.holds(replica, "v2")) && watch.holds("new", "v1");
+    replace(dir.join("after.json"), doc("after", "v1"));
+    watch.until("all is seen", INTERVAL + SLACK, |watch| all(watch) && watch.holds("after", "v1"))?;
+    watch.until("available", INTERVAL + SLACK, |watch| watch.count("available") == watch.count("unavailable"))?;
+    if watch.count("unavailable") > 1 || watch.count("invalid") > 4 {
+        return Err(format!("told too often: {:#?}", watch.log));
+    }
+    // A further change, in case that something was only stuck.
+    write(dir.join("c.json"), doc("c", "v2"));
+    watch.until("the last change", INTERVAL + SLACK, |watch| watch.holds("c", "v2"))?;
+    let silent = ["fstatfs", "statx", "lseek", "readlink", "recvfrom", "write", "fcntl"].contains(&call);
+    if injected == 0 && !silent {
+        return Err("nothing was injected".into());
+    }
+    Ok(())
+}
+
+#[test]
+fn every_call_of_the_scanning_thread_may_fail() {
+    let works = Command::new("strace").args(["-o", "/dev/null", "true"]).stderr(Stdio::null()).status();
+    if !works.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: no faults were injected; to have them: apt-get install strace");
+        return;
+    }
+    match begin().and_then(|(place, _, watch)| Strace::attach(place.path(), watch.thread(), "trace=none")) {
+        Ok(strace) => drop(strace.detach()),
+        Err(error) => {
+            eprintln!("skipped: strace may not attach: run as root, or sysctl kernel.yama.ptrace_scope=0 ({error})");
+            return;
+        }
+    }
+    let calls = calls_in_a_trace();
+    let known = |call: &&String| FAULTY.contains(&call.as_str()) || EXEMPT.contains(&call.as_str());
+    let unknown: Vec<_> = calls.iter().filter(|call| !known(call)).collect();
+    assert!(unknown.is_empty(), "the scanning thread makes calls that nobody thought of: {unknown:?}");
+    let all = std::env::var_os("HANDOFF_FAULTS").is_some_and(|value| value == "all");
+    let lasting = Duration::from_millis(if all { 5000 } else { 1500 });
+    let mut cases = Vec::new();
+    for call in calls.iter().filter(|call| FAULTY.contains(&call.as_str())) {
+        for error in ERRORS {
+            for span in [Span::Lasting, Span::Thrice, Span::Once] {
+                cases.push((call.clone(), error, span));
+            }
+        }
+    }
+    let (count, next) = (cases.len(), Arc::new(AtomicUsize::new(0)));
+    let (cases, failures) = (Arc::new(cases), Arc::new(Mutex::new(Vec::new())));
+    let workers: Vec<_> = (0..12)
+        .map(|_| {
+            let (cases, next, failures) = (cases.clone(), next.clone(), failures.clone());
+            thread::spawn(move || {
+                while let Some((call, error, span)) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if let Err(wrong) = inject(call, error, *span, lasting) {
+                        failures.lock().unwrap().push(format!("{call} {error} {span:?}: {wrong}"));
+                    }
+                }
+            })
+        })
+        .collect();
+    for worker in workers {
+        worker.join().unwrap();
+    }
+    let failures = failures.lock().unwrap();
+    println!("faults: {count} kinds of fault in {calls:?}, {} wrong", failures.len());
+    assert!(failures.is_empty(), "{} of {count}:\n{}", failures.len(), failures.join("\n"));
+}
