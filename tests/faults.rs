@@ -5,6 +5,7 @@
 //! five seconds.
 
 #![cfg(all(feature = "cli", target_os = "linux"))]
+#![allow(clippy::unwrap_used)]
 
 mod common;
 
