@@ -3,6 +3,7 @@
 //!
 //! `HANDOFF_CFLAGS` is added to the compiler's flags, and `HANDOFF_RUNNER` put before each program: with these
 //! `.ci/capi-checks` runs the same tests under sanitizers and valgrind.
+#![allow(clippy::unwrap_used)]
 #![cfg(all(feature = "capi", unix))]
 
 mod support;

@@ -1,5 +1,6 @@
 //! `include/handoff_watcher.h` is what `src/ffi` says. `UPDATE_HEADER=1 cargo test --features capi --test header` makes it
 //! so.
+#![allow(clippy::unwrap_used)]
 #![cfg(all(feature = "capi", unix))]
 
 use std::path::Path;

@@ -1,5 +1,6 @@
 //! What is installed, used as a host would: the examples compiled through pkg-config and CMake, from a tree that was
 //! moved, shared and static, and run.
+#![allow(clippy::unwrap_used)]
 #![cfg(all(feature = "capi", target_os = "linux"))]
 
 mod support;
@@ -121,7 +122,12 @@ impl Prefix {
     fn compile(&self, compiler: &str, source: &str, flags: &[String], name: &str) -> PathBuf {
         let program = self.work.join(format!("{compiler}-{name}"));
         let source = root().join("examples").join(source);
-        run(Command::new(compiler).args(["-Wall", "-Wextra", "-Werror"]).arg(source).args(flags).arg("-o").arg(&program));
+        run(Command::new(compiler)
+            .args(["-Wall", "-Wextra", "-Werror"])
+            .arg(source)
+            .args(flags)
+            .arg("-o")
+            .arg(&program));
         program
     }
 }

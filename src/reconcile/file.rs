@@ -62,7 +62,7 @@ impl Fault {
 #[derive(Clone, Debug)]
 pub(crate) enum Document {
     /// The whole content, with the stamp that it had before and after. `recent`: by the wall clock, the stamp is so young
-    /// that whoever wrote the content may still be at it.
+    /// that whoever wrote the content may still be at it; only asked of what was there at the start.
     Content { stamp: Stamp, recent: bool, hash: ContentHash, handoff: Result<Arc<Handoff>, Error> },
     /// No content that could be taken; the stamp is known where the file could at least be opened.
     Faulty { stamp: Option<Stamp>, fault: Fault, error: Error },
@@ -322,7 +322,8 @@ impl File {
         }
         // A rename, as of a file that was finished elsewhere, leaves the ctime behind the mtime; a write makes them one.
         // The first version of an inode, too, may be overwritten already when it is first read.
-        let written = recent && mtime == (stamp.ctime, stamp.ctime_nanos);
+        // What came after the start is recent whatever the wall clock says.
+        let written = (recent || !self.initial) && mtime == (stamp.ctime, stamp.ctime_nanos);
         if written || self.version.is_some() && self.in_place {
             let since = match self.undecided {
                 Some(Undecided::Candidate { hash: same, since }) if same == hash => since,
