@@ -1,6 +1,6 @@
 //! What is installed, used as a host would: the examples compiled through pkg-config and CMake, from a tree that was
 //! moved, shared and static, and run.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 #![cfg(all(feature = "capi", target_os = "linux"))]
 
 mod support;
