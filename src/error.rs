@@ -11,6 +11,8 @@ use std::sync::Arc;
 
 /// The longest piece of a file's content that an error text shows, in bytes before escaping.
 const EXCERPT_BYTES: usize = 40;
+/// And after it: a control character takes up to six bytes, one without a shape up to ten.
+const ESCAPED_BYTES: usize = 80;
 
 /// What kind of thing went wrong. The numbers are stable: they are the status codes of the C ABI.
 ///
@@ -205,14 +207,16 @@ impl Eq for Error {}
 
 /// A short, escaped, quoted piece of what a file says, so that a hostile or huge file cannot flood or garble a log.
 pub(crate) fn excerpt(content: &str) -> String {
-    if content.len() <= EXCERPT_BYTES {
-        return format!("\"{}\"", content.escape_debug());
+    let mut shown = String::from('"');
+    for (at, c) in content.char_indices() {
+        let escaped = c.escape_debug();
+        let is_over = content.len() > EXCERPT_BYTES && at + c.len_utf8() > EXCERPT_BYTES;
+        if is_over || shown.len() + escaped.len() > ESCAPED_BYTES {
+            return format!("{shown}…\" ({} bytes)", content.len());
+        }
+        shown.extend(escaped);
     }
-    let mut end = EXCERPT_BYTES;
-    while !content.is_char_boundary(end) {
-        end -= 1;
-    }
-    format!("\"{}…\" ({} bytes)", content[..end].escape_debug(), content.len())
+    shown + "\""
 }
 
 #[cfg(test)]
@@ -245,5 +249,12 @@ mod tests {
         let shown = excerpt(&long);
         assert!(shown.len() < 80, "{shown}");
         assert!(shown.ends_with("(700 bytes)"), "{shown}");
+        assert_eq!(excerpt(&"x".repeat(40)), format!("\"{}\"", "x".repeat(40)));
+        assert_eq!(excerpt(&"x".repeat(41)), format!("\"{}…\" (41 bytes)", "x".repeat(40)));
+        for c in ['\u{1b}', '\u{202e}', '\u{e0041}', '"', '\u{301}'] {
+            let shown = excerpt(&c.to_string().repeat(1 << 20));
+            assert!(shown.len() < 110, "{shown}");
+            assert!(shown.is_ascii() || shown.replace('…', "").is_ascii(), "{shown}");
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use serde::{Serialize, Serializer};
 
-use crate::error::Error;
+use crate::error::{Error, excerpt};
 use crate::event::HandoffEvent;
 use crate::log::Log;
 use crate::reconcile::Figures;
@@ -256,13 +256,17 @@ impl Meter {
             HandoffEvent::Unavailable { error } => self.log.warn(format_args!("the directory is unavailable: {error}")),
             HandoffEvent::Available => self.log.info(format_args!("the directory is available again")),
             HandoffEvent::Conflict { pool_id, replica_id, winner, losers } => self.log.warn(format_args!(
-                "conflict over replica {replica_id:?} of pool {pool_id:?}: {winner:?} is in force, not {losers:?}"
+                "conflict over replica {} of pool {}: {winner:?} is in force, not {}{}",
+                excerpt(replica_id),
+                excerpt(pool_id),
+                losers.first().map_or_else(String::new, |loser| format!("{loser:?}")),
+                if losers.len() > 1 { format!(" and {} more", losers.len() - 1) } else { String::new() }
             )),
             event => self.log.debug(format_args!(
-                "{}: replica {:?} of pool {:?}",
+                "{}: replica {} of pool {}",
                 event.name(),
-                event.replica_id().unwrap_or_default(),
-                event.pool_id().unwrap_or_default()
+                excerpt(event.replica_id().unwrap_or_default()),
+                excerpt(event.pool_id().unwrap_or_default())
             )),
         }
     }

@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use super::BoxError;
 use super::worker::{Shared, Worker};
 use crate::config::Settings;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, excerpt};
 use crate::event::HandoffEvent;
 use crate::log::Log;
 
@@ -122,8 +122,8 @@ fn deliver(shared: &Shared, callback: &EventCallback, log: &Log) {
                 shared.meter.refused();
                 // The same failure is logged once, not at every retry.
                 if last_failure.as_ref() != Some(text) {
-                    let replica_id = event.replica_id().unwrap_or_default();
-                    log.warn(format_args!("{} {replica_id:?}: {text}; it is tried again", event.name()));
+                    let replica_id = excerpt(event.replica_id().unwrap_or_default());
+                    log.warn(format_args!("{} {replica_id}: {text}; it is tried again", event.name()));
                 }
             }
         }
