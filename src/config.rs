@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, excerpt};
 use crate::log::Log;
+use crate::trust::TrustPolicy;
 
 /// The environment variable that [`HandoffWatcherConfig::from_env`] reads the directory from.
 pub const RUNTIME_DIR_VARIABLE: &str = "POOL_MANAGERD_RUNTIME_DIR";
@@ -96,6 +97,7 @@ pub(crate) struct Settings {
     pub(crate) settle_time: Duration,
     pub(crate) retry_backoff: (Duration, Duration),
     pub(crate) follow_symlinks: bool,
+    pub(crate) trust: Option<TrustPolicy>,
     pub(crate) thread_name: String,
     pub(crate) log: Log,
 }
@@ -116,6 +118,7 @@ impl From<HandoffWatcherConfig> for Settings {
             settle_time: Duration::from_millis(1000),
             retry_backoff: (Duration::from_millis(100), Duration::from_secs(30)),
             follow_symlinks: true,
+            trust: None,
             thread_name: String::from("handoff-watcher"),
             log: Log::default(),
         }

@@ -13,6 +13,7 @@ use rustix::io::{Errno, retry_on_intr};
 
 use crate::error::Error;
 use crate::listing::{OtherKind, Seen, Stamp};
+use crate::trust::{Breach, TrustPolicy};
 
 /// A directory that is open for one round of listing and reading, and is closed when dropped.
 ///
@@ -37,6 +38,21 @@ impl Directory {
             Ok(fd) => Ok(Self { fd }),
             Err(errno) => Err(Error::io("open the directory", path, errno.into())),
         }
+    }
+
+    /// Opens the directory, and refuses it when there is a policy that does not trust what was opened.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); and [`ErrorKind::Untrusted`](crate::ErrorKind::Untrusted) with the path and the rule.
+    pub(crate) fn open_trusted(path: &Path, trust: Option<&TrustPolicy>) -> Result<Self, Error> {
+        let directory = Self::open(path)?;
+        if let Some(trust) = trust {
+            let stat = directory.stat().map_err(|errno| Error::io("look at the directory", path, errno.into()))?;
+            if let Some((_, error)) = breach(&stat, Some(trust), "the directory is ") {
+                return Err(error.with_path(path));
+            }
+        }
+        Ok(directory)
     }
 
     /// What `fstat` says of the directory itself.
@@ -105,6 +121,15 @@ pub(crate) fn kind(stat: &Stat) -> Option<OtherKind> {
         // Also what a system has of its own (doors, whiteouts): as little to be opened as a device.
         _ => Some(OtherKind::Device),
     }
+}
+
+/// The rule that what a `stat` is about breaks, and what is said of it; none without a policy. The types of the fields
+/// differ between systems.
+#[allow(clippy::unnecessary_cast)]
+pub(crate) fn breach(stat: &Stat, trust: Option<&TrustPolicy>, what: &str) -> Option<(Breach, Error)> {
+    let trust = trust?;
+    let breach = trust.breach(stat.st_uid as u32, stat.st_mode as u32)?;
+    Some((breach, trust.error(what, breach)))
 }
 
 /// Whether the process or the machine ran out of something: an error that says nothing of the file it came up at.

@@ -45,6 +45,8 @@ pub enum ErrorKind {
     Forked = -11,
     /// C ABI: from inside a callback, a call that would wait for this callback to end.
     Busy = -12,
+    /// The file, or the watched directory, is not to be believed; see [`TrustPolicy`](crate::TrustPolicy).
+    Untrusted = -20,
 }
 
 impl ErrorKind {
@@ -54,7 +56,7 @@ impl ErrorKind {
     }
 
     /// The stable name, as it stands in JSON: `config`, `io`, `syntax`, `schema`, `too_large`, `file_type`, `spawn`,
-    /// `stopped`, `internal`, `invalid_argument`, `forked`, `busy`.
+    /// `stopped`, `internal`, `invalid_argument`, `forked`, `busy`, `untrusted`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Config => "config",
@@ -69,6 +71,7 @@ impl ErrorKind {
             Self::InvalidArgument => "invalid_argument",
             Self::Forked => "forked",
             Self::Busy => "busy",
+            Self::Untrusted => "untrusted",
         }
     }
 }

@@ -91,6 +91,7 @@ mod registry;
 mod replica;
 mod scan;
 mod stats;
+mod trust;
 mod watcher;
 
 pub use config::{
@@ -103,4 +104,5 @@ pub use payload::{HandoffPayload, Model};
 pub use publish::{publish, withdraw};
 pub use registry::{PoolStatus, Registry};
 pub use stats::{EventCounts, Health, LATENCY_BUCKETS_MS, LATENCY_OBJECTIVE, Latency, Stats};
+pub use trust::TrustPolicy;
 pub use watcher::{BoxError, HandoffIter, HandoffWatcher, HandoffWatcherBuilder, StopGuard, StopHandle, WatcherHandle};

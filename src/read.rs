@@ -12,8 +12,10 @@ use rustix::buffer::spare_capacity;
 use rustix::fs::fstat;
 use rustix::io::{Errno, read, retry_on_intr};
 
-use crate::directory::{Directory, is_exhaustion, kind, stamp};
+use crate::directory::{Directory, breach, is_exhaustion, kind, stamp};
+use crate::error::Error;
 use crate::listing::{OtherKind, Seen, Stamp};
+use crate::trust::{Breach, TrustPolicy};
 
 /// How often a file that changed while being read is read again at once. More would help no one: a writer that is still
 /// writing will not be done microseconds later, and the next poll is near.
@@ -38,6 +40,8 @@ pub(crate) enum ReadOutcome<'a> {
     Other(OtherKind),
     /// It is larger than the limit, and was not read.
     TooLarge { stamp: Stamp, size: u64 },
+    /// Its owner or its mode breaks a rule of the policy. Nothing of its content is told.
+    Untrusted { stamp: Stamp, breach: Breach, error: Error },
     /// This file cannot be opened or read: EACCES, EIO, ELOOP, ESTALE twice, …
     Failed(io::Error),
     /// The process or the machine ran out of descriptors or memory. That says nothing of this file.
@@ -49,6 +53,7 @@ pub(crate) enum ReadOutcome<'a> {
 pub(crate) struct Reader {
     max_file_size: u64,
     follow_symlinks: bool,
+    trust: Option<TrustPolicy>,
     buffer: Vec<u8>,
     #[cfg(test)]
     hook: tests::Hook,
@@ -60,6 +65,7 @@ enum Attempt {
     Changed,
     Other(OtherKind),
     TooLarge(Stamp),
+    Untrusted(Stamp, Breach, Error),
 }
 
 impl Reader {
@@ -68,10 +74,16 @@ impl Reader {
         Self {
             max_file_size,
             follow_symlinks,
+            trust: None,
             buffer: Vec::new(),
             #[cfg(test)]
             hook: tests::Hook::default(),
         }
+    }
+
+    /// Refuses what the policy does not trust.
+    pub(crate) fn trusting(self, trust: Option<TrustPolicy>) -> Self {
+        Self { trust, ..self }
     }
 
     /// Reads the file under a name of the directory. For a file that is left alone that is five system calls: open,
@@ -91,6 +103,9 @@ impl Reader {
                 Ok(Attempt::Changed) | Err(Errno::AGAIN) => return ReadOutcome::Changing,
                 Ok(Attempt::Other(kind)) => return ReadOutcome::Other(kind),
                 Ok(Attempt::TooLarge(stamp)) => return ReadOutcome::TooLarge { stamp, size: stamp.size },
+                Ok(Attempt::Untrusted(stamp, breach, error)) => {
+                    return ReadOutcome::Untrusted { stamp, breach, error };
+                }
                 Err(Errno::NOENT) => return ReadOutcome::Absent,
                 // The file was replaced on the server of a network file system: open what is there now, but once.
                 Err(Errno::STALE) if !stale => stale = true,
@@ -126,13 +141,21 @@ impl Reader {
             return Ok(Attempt::Other(kind));
         }
         let before = stamp(&stat);
+        if let Some((breach, error)) = breach(&stat, self.trust.as_ref(), "") {
+            return Ok(Attempt::Untrusted(before, breach, error));
+        }
         if before.size > self.max_file_size {
             return Ok(Attempt::TooLarge(before));
         }
         self.fill(&file, before.size)?;
         #[cfg(test)]
         self.hook.call();
-        let after = stamp(&retry_on_intr(|| fstat(&file))?);
+        let stat = retry_on_intr(|| fstat(&file))?;
+        let after = stamp(&stat);
+        // Once more: a chmod within the tick of the last one leaves the same stamp.
+        if let Some((breach, error)) = breach(&stat, self.trust.as_ref(), "") {
+            return Ok(Attempt::Untrusted(after, breach, error));
+        }
         // Where the size is that of the bytes there is nothing behind them. So a read that came back with all of them
         // need not be followed by one that says "end of file".
         Ok(if before == after && self.buffer.len() as u64 == after.size {

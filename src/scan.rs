@@ -29,6 +29,7 @@ use rustix::io::Errno;
 use crate::directory::{Directory, stamp};
 use crate::error::Error;
 use crate::listing::{Entry, Listing, Seen, Stamp, is_handoff_name};
+use crate::trust::TrustPolicy;
 use names::Names;
 
 /// Longer than the clock of any file system stands still: 2 s on FAT, 1 s on ext3, a few milliseconds elsewhere.
@@ -56,6 +57,7 @@ const BUFFER_BYTES: usize = 32 * 1024;
 pub(crate) struct Scanner {
     path: PathBuf,
     follow_symlinks: bool,
+    trust: Option<TrustPolicy>,
     names: Names,
     watched: Option<Watched>,
     /// When the listing began that can stand for the next one.
@@ -83,6 +85,7 @@ impl Scanner {
         Self {
             path,
             follow_symlinks,
+            trust: None,
             names: Names::default(),
             watched: None,
             relied_on: None,
@@ -90,6 +93,11 @@ impl Scanner {
             listings: 0,
             trusts: keeps_its_stamp,
         }
+    }
+
+    /// Refuses a directory that the policy does not trust.
+    pub(crate) fn trusting(self, trust: Option<TrustPolicy>) -> Self {
+        Self { trust, ..self }
     }
 
     /// Opens the directory, lists it where that is necessary, and stats every handoff name. `now` is the time at which
@@ -100,12 +108,13 @@ impl Scanner {
     ///
     /// # Errors
     /// [`ErrorKind::Io`](crate::ErrorKind::Io) when the directory cannot be opened or not be listed to its end, or when
-    /// the process ran out of memory or descriptors; `listing` then holds nothing that may be used. A single file that
+    /// the process ran out of memory or descriptors, [`ErrorKind::Untrusted`](crate::ErrorKind::Untrusted) when the policy
+    /// does not trust it; `listing` then holds nothing that may be used. A single file that
     /// cannot be looked at is no error, but [`Seen::Failed`].
     pub(crate) fn scan(&mut self, now: Instant, listing: &mut Listing) -> Result<Directory, Error> {
         // Whatever fails below: the next scan lists.
         let relied_on = self.relied_on.take();
-        let directory = Directory::open(&self.path)?;
+        let directory = Directory::open_trusted(&self.path, self.trust.as_ref())?;
         let quiet = self.observe(&directory, now)?;
         if let Some(began) = relied_on
             && quiet

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, ErrorKind};
 use crate::listing::{OtherKind, Seen, Stamp};
 use crate::payload::Handoff;
+use crate::trust::Breach;
 
 use super::outbox::Ticket;
 
@@ -35,6 +36,8 @@ pub(crate) enum Fault {
     /// These bytes are no handoff.
     Content(ContentHash),
     TooLarge,
+    /// Whoever could write it is not to be believed.
+    Untrusted(Breach),
     Other(OtherKind),
     /// A symbolic link to nothing.
     Dangling,
@@ -52,7 +55,7 @@ impl Fault {
             Self::Other(OtherKind::Device) => "a device",
             Self::Other(OtherKind::Symlink) => "a symbolic link, which is not followed here",
             Self::Dangling => "a symbolic link that leads to nothing",
-            Self::Content(_) | Self::TooLarge | Self::Unreadable(_) => "something else",
+            Self::Content(_) | Self::TooLarge | Self::Untrusted(_) | Self::Unreadable(_) => "something else",
         };
         Error::new(ErrorKind::FileType, format!("expected a regular file, found {found}"))
     }

@@ -8,6 +8,7 @@ use crate::config::{HandoffWatcherConfig, Settings};
 use crate::error::Error;
 use crate::event::HandoffEvent;
 use crate::payload::HandoffPayload;
+use crate::trust::TrustPolicy;
 
 /// Sets up a watcher: settings first, then how it delivers, by [`on_payload`](Self::on_payload),
 /// [`on_event`](Self::on_event) or [`iter`](Self::iter).
@@ -71,6 +72,13 @@ impl HandoffWatcherBuilder {
     /// always be one.
     pub fn follow_symlinks(mut self, follow: bool) -> Self {
         self.settings.follow_symlinks = follow;
+        self
+    }
+
+    /// Whose handoffs are believed. Default: everybody's who may write them. With a policy, a file that breaks one of its
+    /// rules is `invalid`, and a watched directory that does is `unavailable`; see [`TrustPolicy`].
+    pub fn trust(mut self, policy: TrustPolicy) -> Self {
+        self.settings.trust = Some(policy);
         self
     }
 

@@ -135,8 +135,9 @@ impl Worker {
     pub(crate) fn new(settings: Settings, shared: Arc<Shared>, heard: Receiver<()>) -> Self {
         Self {
             core: Reconciler::new(Instant::now(), &settings),
-            scanner: Scanner::new(settings.runtime_dir.clone(), settings.follow_symlinks),
-            reader: Reader::new(settings.max_file_size, settings.follow_symlinks),
+            scanner: Scanner::new(settings.runtime_dir.clone(), settings.follow_symlinks)
+                .trusting(settings.trust.clone()),
+            reader: Reader::new(settings.max_file_size, settings.follow_symlinks).trusting(settings.trust.clone()),
             listing: Listing::default(),
             acks: Vec::new(),
             reads: 0,
@@ -208,7 +209,7 @@ impl Worker {
             }
             let opened = match directory.take() {
                 Some(opened) => Ok(opened),
-                None => Directory::open(&self.settings.runtime_dir),
+                None => Directory::open_trusted(&self.settings.runtime_dir, self.settings.trust.as_ref()),
             };
             match opened {
                 Ok(opened) => self.read_file(directory.insert(opened), &name),
@@ -243,6 +244,9 @@ impl Worker {
                 let message = format!("expected at most {} bytes, found {size}", self.settings.max_file_size);
                 let error = Error::new(ErrorKind::TooLarge, message);
                 Document::Faulty { stamp: Some(stamp), fault: Fault::TooLarge, error }
+            }
+            ReadOutcome::Untrusted { stamp, breach, error } => {
+                Document::Faulty { stamp: Some(stamp), fault: Fault::Untrusted(breach), error }
             }
             ReadOutcome::Failed(error) => {
                 let fault = Fault::Unreadable(error.raw_os_error().unwrap_or(0));
