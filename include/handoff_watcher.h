@@ -116,6 +116,16 @@
 #define HANDOFF_ERROR_BUSY -12
 
 /**
+ * The file, or the watched directory, is not to be believed: it belongs to somebody else, or others may write it.
+ */
+#define HANDOFF_ERROR_UNTRUSTED -20
+
+/**
+ * The handoff is a leftover: the process that it names is not its engine any more.
+ */
+#define HANDOFF_ERROR_STALE -21
+
+/**
  * What handoff_on_event returns when the event has been taken.
  */
 #define HANDOFF_ACCEPT 0
@@ -200,6 +210,11 @@
  * The handoff file now speaks of another replica.
  */
 #define HANDOFF_REASON_MOVED 3
+
+/**
+ * The process that the handoff names has ended. The file is told of as invalid besides.
+ */
+#define HANDOFF_REASON_PROCESS_EXITED 4
 
 /**
  * How many buckets the latency histogram has.

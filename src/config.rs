@@ -98,6 +98,7 @@ pub(crate) struct Settings {
     pub(crate) retry_backoff: (Duration, Duration),
     pub(crate) follow_symlinks: bool,
     pub(crate) trust: Option<TrustPolicy>,
+    pub(crate) check_processes: bool,
     pub(crate) thread_name: String,
     pub(crate) log: Log,
 }
@@ -119,6 +120,7 @@ impl From<HandoffWatcherConfig> for Settings {
             retry_backoff: (Duration::from_millis(100), Duration::from_secs(30)),
             follow_symlinks: true,
             trust: None,
+            check_processes: false,
             thread_name: String::from("handoff-watcher"),
             log: Log::default(),
         }
@@ -141,6 +143,9 @@ impl Settings {
         within("retry_backoff", "ms", millis(most), millis(least)..=DAY_MS)?;
         if self.thread_name.is_empty() || self.thread_name.contains('\0') {
             return Err(refusal("thread_name", "expected a name without NUL", &self.thread_name));
+        }
+        if self.check_processes && !cfg!(any(target_os = "linux", target_os = "android")) {
+            return Err(refusal("check_processes", "expected a Linux system", std::env::consts::OS));
         }
         Ok(())
     }

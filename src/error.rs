@@ -47,6 +47,9 @@ pub enum ErrorKind {
     Busy = -12,
     /// The file, or the watched directory, is not to be believed; see [`TrustPolicy`](crate::TrustPolicy).
     Untrusted = -20,
+    /// The handoff is a leftover: the process that it names is not its engine any more; see
+    /// [`check_processes`](crate::HandoffWatcherBuilder::check_processes).
+    Stale = -21,
 }
 
 impl ErrorKind {
@@ -56,7 +59,7 @@ impl ErrorKind {
     }
 
     /// The stable name, as it stands in JSON: `config`, `io`, `syntax`, `schema`, `too_large`, `file_type`, `spawn`,
-    /// `stopped`, `internal`, `invalid_argument`, `forked`, `busy`, `untrusted`.
+    /// `stopped`, `internal`, `invalid_argument`, `forked`, `busy`, `untrusted`, `stale`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Config => "config",
@@ -72,6 +75,7 @@ impl ErrorKind {
             Self::Forked => "forked",
             Self::Busy => "busy",
             Self::Untrusted => "untrusted",
+            Self::Stale => "stale",
         }
     }
 }

@@ -93,15 +93,19 @@ pub enum RemovedReason {
     NotReady,
     /// The handoff file now speaks of another replica.
     Moved,
+    /// The process that the handoff names has ended. The file, a leftover now, is `invalid` besides. Only where
+    /// [processes are checked](crate::HandoffWatcherBuilder::check_processes).
+    ProcessExited,
 }
 
 impl RemovedReason {
-    /// The stable name, as it stands in JSON: `file_removed`, `not_ready`, `moved`.
+    /// The stable name, as it stands in JSON: `file_removed`, `not_ready`, `moved`, `process_exited`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::FileRemoved => "file_removed",
             Self::NotReady => "not_ready",
             Self::Moved => "moved",
+            Self::ProcessExited => "process_exited",
         }
     }
 }

@@ -83,6 +83,7 @@ mod ffi;
 mod listing;
 mod log;
 mod payload;
+mod process;
 mod publish;
 mod read;
 mod readable;

@@ -1,7 +1,8 @@
-//! [pure] The words that scan, read and reconcile share: names, stamps, listings. Nothing here does anything.
+//! [pure] The words that scan, read and reconcile share: names, stamps, listings, processes. Nothing here does anything.
 
 use std::ffi::OsStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The name of a file in the watched directory, without the directory. Interned: the scanner and the core share one.
 pub(crate) type FileName = Arc<OsStr>;
@@ -44,6 +45,25 @@ pub(crate) enum Seen {
     Vanished,
     /// `stat` failed with this error number; nothing is known.
     Failed(i32),
+}
+
+/// What is known of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Process {
+    pub(crate) life: Life,
+    /// When the machine started, by the wall clock as it is now, in milliseconds; `None` where that is not known.
+    pub(crate) boot: Option<i64>,
+}
+
+/// Whether a process runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Life {
+    /// There is none of that number, or it has ended and its parent has not taken notice yet.
+    Gone,
+    /// It runs, and started that long after the machine: the same for all of its life, whatever the clocks do.
+    Runs { since_boot: Duration },
+    /// It could not be looked at.
+    Unknown,
 }
 
 /// One name of a listing.

@@ -34,6 +34,8 @@ pub const HANDOFF_REASON_FILE_REMOVED: i32 = 1;
 pub const HANDOFF_REASON_NOT_READY: i32 = 2;
 /// The handoff file now speaks of another replica.
 pub const HANDOFF_REASON_MOVED: i32 = 3;
+/// The process that the handoff names has ended. The file is told of as invalid besides.
+pub const HANDOFF_REASON_PROCESS_EXITED: i32 = 4;
 
 /// Something that the host is told. It does not change: any number of threads may read it at once.
 ///
@@ -413,6 +415,7 @@ fn reason(event: &HandoffEvent) -> Option<(i32, &'static CStr)> {
         RemovedReason::FileRemoved => (HANDOFF_REASON_FILE_REMOVED, c"file_removed"),
         RemovedReason::NotReady => (HANDOFF_REASON_NOT_READY, c"not_ready"),
         RemovedReason::Moved => (HANDOFF_REASON_MOVED, c"moved"),
+        RemovedReason::ProcessExited => (HANDOFF_REASON_PROCESS_EXITED, c"process_exited"),
     })
 }
 
@@ -423,7 +426,9 @@ mod tests {
     #[test]
     fn a_kind_and_a_reason_are_called_the_same_in_c() {
         let payload = HandoffPayload::new("p", "r", "http://h").unwrap();
-        for reason_ in [RemovedReason::FileRemoved, RemovedReason::NotReady, RemovedReason::Moved] {
+        let reasons =
+            [RemovedReason::FileRemoved, RemovedReason::NotReady, RemovedReason::Moved, RemovedReason::ProcessExited];
+        for reason_ in reasons {
             let event = HandoffEvent::Removed { file: "x".into(), payload: payload.clone(), reason: reason_ };
             assert_eq!(kind(&event).1.to_str().unwrap(), event.name());
             assert_eq!(reason(&event).unwrap().1.to_str().unwrap(), reason_.as_str());

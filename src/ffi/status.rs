@@ -45,6 +45,10 @@ pub const HANDOFF_ERROR_INVALID_ARGUMENT: i32 = -10;
 pub const HANDOFF_ERROR_FORKED: i32 = -11;
 /// From inside a callback: a call that would wait for this very callback. Nothing was done.
 pub const HANDOFF_ERROR_BUSY: i32 = -12;
+/// The file, or the watched directory, is not to be believed: it belongs to somebody else, or others may write it.
+pub const HANDOFF_ERROR_UNTRUSTED: i32 = -20;
+/// The handoff is a leftover: the process that it names is not its engine any more.
+pub const HANDOFF_ERROR_STALE: i32 = -21;
 
 // cbindgen wants literals.
 const _: () = {
@@ -62,6 +66,8 @@ const _: () = {
     assert!(HANDOFF_ERROR_INVALID_ARGUMENT == ErrorKind::InvalidArgument.code());
     assert!(HANDOFF_ERROR_FORKED == ErrorKind::Forked.code());
     assert!(HANDOFF_ERROR_BUSY == ErrorKind::Busy.code());
+    assert!(HANDOFF_ERROR_UNTRUSTED == ErrorKind::Untrusted.code());
+    assert!(HANDOFF_ERROR_STALE == ErrorKind::Stale.code());
 };
 
 const fn number(text: &str) -> i32 {
@@ -104,6 +110,8 @@ pub extern "C" fn handoff_status_name(status: i32) -> *const c_char {
         HANDOFF_ERROR_INVALID_ARGUMENT => c"invalid_argument",
         HANDOFF_ERROR_FORKED => c"forked",
         HANDOFF_ERROR_BUSY => c"busy",
+        HANDOFF_ERROR_UNTRUSTED => c"untrusted",
+        HANDOFF_ERROR_STALE => c"stale",
         _ => c"unknown",
     };
     name.as_ptr()
@@ -157,7 +165,9 @@ mod tests {
         for kind in [ErrorKind::FileType, ErrorKind::Spawn, ErrorKind::Internal, ErrorKind::InvalidArgument] {
             assert_eq!(name(kind.code()), kind.as_str());
         }
-        assert_eq!((name(ErrorKind::Forked.code()), name(ErrorKind::Busy.code())), ("forked", "busy"));
+        for kind in [ErrorKind::Forked, ErrorKind::Busy, ErrorKind::Untrusted, ErrorKind::Stale] {
+            assert_eq!(name(kind.code()), kind.as_str());
+        }
     }
 
     fn name(status: i32) -> &'static str {

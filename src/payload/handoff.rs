@@ -57,7 +57,6 @@ impl Handoff {
         self.ready
     }
 
-    #[allow(dead_code)]
     pub(crate) fn pid(&self) -> Option<u32> {
         (self.pid != 0).then_some(self.pid)
     }

@@ -189,6 +189,27 @@ impl Reconciler {
         }
     }
 
+    /// A file of the first listing is decided, or is no longer what it was then: what remains of it for `synced` is
+    /// that its replica be taken.
+    pub(super) fn decided_at_start(&mut self, name: &FileName) {
+        let Sync::Outstanding(outstanding) = &mut self.sync else { return };
+        let subject = Subject::Invalid(name.clone());
+        let Some(file) = self.files.get(name) else { return };
+        let waits =
+            if file.is_undecided() { file.is_initial() } else { file.verdict.as_ref().is_some_and(|it| !it.told) };
+        if waits || !outstanding.remove(&subject) {
+            return;
+        }
+        if let Some(version) = &file.version {
+            let replica = Subject::Replica(ReplicaKey(version.handoff.clone()));
+            if self.is_different(&replica)
+                && let Sync::Outstanding(outstanding) = &mut self.sync
+            {
+                outstanding.insert(replica);
+            }
+        }
+    }
+
     fn path(&self, name: &FileName) -> PathBuf {
         self.dir.join(&**name)
     }

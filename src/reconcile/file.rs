@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind};
-use crate::listing::{OtherKind, Seen, Stamp};
+use crate::listing::{OtherKind, Process, Seen, Stamp};
 use crate::payload::Handoff;
 use crate::trust::Breach;
 
+use super::leftover::{Identity, Leftover, process_of};
 use super::outbox::Ticket;
 
 /// How long a stamp must have stayed the same before "same stamp" means "same bytes": the coarsest clock of a file
@@ -41,6 +42,8 @@ pub(crate) enum Fault {
     Other(OtherKind),
     /// A symbolic link to nothing.
     Dangling,
+    /// These bytes are a handoff, but their process is not.
+    Stale(ContentHash),
     /// `stat`, `open` or `read` failed with this error number.
     Unreadable(i32),
 }
@@ -55,7 +58,9 @@ impl Fault {
             Self::Other(OtherKind::Device) => "a device",
             Self::Other(OtherKind::Symlink) => "a symbolic link, which is not followed here",
             Self::Dangling => "a symbolic link that leads to nothing",
-            Self::Content(_) | Self::TooLarge | Self::Untrusted(_) | Self::Unreadable(_) => "something else",
+            Self::Content(_) | Self::TooLarge | Self::Untrusted(_) | Self::Stale(_) | Self::Unreadable(_) => {
+                "something else"
+            }
         };
         Error::new(ErrorKind::FileType, format!("expected a regular file, found {found}"))
     }
@@ -65,8 +70,15 @@ impl Fault {
 #[derive(Clone, Debug)]
 pub(crate) enum Document {
     /// The whole content, with the stamp that it had before and after. `recent`: by the wall clock, the stamp is so young
-    /// that whoever wrote the content may still be at it; only asked of what was there at the start.
-    Content { stamp: Stamp, recent: bool, hash: ContentHash, handoff: Result<Arc<Handoff>, Error> },
+    /// that whoever wrote the content may still be at it; only asked of what was there at the start. `process`: what is
+    /// known of the process that it names, where that is asked for.
+    Content {
+        stamp: Stamp,
+        recent: bool,
+        hash: ContentHash,
+        handoff: Result<Arc<Handoff>, Error>,
+        process: Option<Process>,
+    },
     /// No content that could be taken; the stamp is known where the file could at least be opened.
     Faulty { stamp: Option<Stamp>, fault: Fault, error: Error },
     /// It changed while it was read.
@@ -84,6 +96,8 @@ pub(super) struct Version {
     pub(super) mtime: (i64, u32),
     /// Seconds and nanoseconds; when the file became what it is, for the latency. `None` if it was there at the start.
     pub(super) changed: Option<(i64, u32)>,
+    /// The process that it was found to be the handoff of.
+    pub(super) process: Option<Box<Identity>>,
 }
 
 /// A verdict: this content is no handoff.
@@ -148,6 +162,8 @@ pub(super) struct File {
     /// A verdict on its way to the host.
     pub(super) ticket: Option<Ticket>,
     undecided: Option<Undecided>,
+    /// The last version that was found to be a leftover.
+    pub(super) leftover: Option<Box<Leftover>>,
     /// The name is not in the listings, or leads nowhere, since then.
     missing_since: Option<Instant>,
     /// Waits in the queue of reads.
@@ -177,9 +193,15 @@ impl File {
             verdict: None,
             ticket: None,
             undecided: None,
+            leftover: None,
             missing_since: None,
             read_queued: false,
         }
+    }
+
+    /// The process that has to run for the version in force to stay so.
+    pub(super) fn process(&self) -> Option<u32> {
+        process_of(&self.version.as_ref()?.handoff)
     }
 
     /// Whether the version in force no longer says that the replica of `before` is ready.
@@ -267,10 +289,13 @@ impl File {
     /// A read that ran from `began` to `now` gave this.
     pub(super) fn read(&mut self, began: Instant, now: Instant, document: Document, settle_time: Duration) -> Step {
         match document {
-            Document::Content { stamp, recent, hash, handoff } => {
+            Document::Content { stamp, recent, hash, handoff, process } => {
                 self.found(began, now, stamp);
                 match handoff {
-                    Ok(handoff) => self.good(now, stamp, recent, hash, handoff),
+                    Ok(handoff) => match self.is_leftover(hash, (stamp.mtime, stamp.mtime_nanos), &handoff, process) {
+                        Some(error) => self.faulty(now, Fault::Stale(hash), error, settle_time, Again::Read),
+                        None => self.good(now, stamp, recent, hash, handoff),
+                    },
                     Err(error) => self.faulty(now, Fault::Content(hash), error, settle_time, Again::Read),
                 }
             }
@@ -338,7 +363,7 @@ impl File {
             }
         }
         let changed = (!self.initial).then_some((stamp.ctime, stamp.ctime_nanos));
-        self.version = Some(Version { handoff, hash, mtime, changed });
+        self.version = Some(Version { handoff, hash, mtime, changed, process: None });
         self.decide();
         Step::Accepted
     }
@@ -347,6 +372,7 @@ impl File {
     fn decide(&mut self) {
         self.undecided = None;
         self.verdict = None;
+        self.leftover = None;
         self.in_place = true;
     }
 

@@ -8,11 +8,13 @@
 //! - [`file`]: one file, its versions, and what is undecided of it.
 //! - [`replica`]: who claims a replica, and what the host was told of it.
 //! - [`schedule`]: when to look at what.
+//! - [`leftover`]: handoffs whose process is none of theirs any more.
 //! - [`events`]: the difference between what is and what was told, as events.
 //! - [`outbox`]: what the host has still to be told.
 
 mod events;
 mod file;
+mod leftover;
 mod outbox;
 mod replica;
 mod schedule;
@@ -33,7 +35,8 @@ use crate::replica::ReplicaKey;
 
 use events::Flight;
 pub(crate) use file::{ContentHash, Document, Fault};
-use file::{File, Rank, Step};
+use file::{File, Rank, Step, Verdict};
+pub(crate) use leftover::process_of;
 pub(crate) use outbox::Ticket;
 use outbox::{Outbox, Subject};
 use replica::Replica;
@@ -92,6 +95,8 @@ pub(crate) struct Reconciler {
     files: BTreeMap<FileName, File>,
     replicas: BTreeMap<ReplicaKey, Replica>,
     reads: VecDeque<FileName>,
+    check_processes: bool,
+    processes: VecDeque<FileName>,
     /// A complete listing came, and its reads are not all done yet.
     round_open: bool,
     /// A read between two listings ended a claim: what has come in its place is to be seen before that is told.
@@ -129,6 +134,8 @@ impl Reconciler {
             files: BTreeMap::new(),
             replicas: BTreeMap::new(),
             reads: VecDeque::new(),
+            check_processes: settings.check_processes,
+            processes: VecDeque::new(),
             round_open: false,
             relist: false,
             availability: Availability { error: None, told_available: true, ticket: None },
@@ -184,6 +191,7 @@ impl Reconciler {
         for (name, before, step) in steps {
             self.follow(&name, before, None, step);
         }
+        self.queue_processes();
     }
 
     /// The directory could not be listed completely: that says nothing of any file.
@@ -447,6 +455,7 @@ impl Reconciler {
         }
         self.round_open = false;
         self.relist = false;
+        self.processes.clear();
         if self.availability.error.replace(error).is_none() {
             self.differs(&Subject::Availability);
         }
@@ -475,26 +484,5 @@ impl Reconciler {
             self.differs(&Subject::Conflict(key.clone()));
         }
         self.differs(&Subject::Replica(key.clone()));
-    }
-
-    /// A file of the first listing is decided, or is no longer what it was then: what remains of it for `synced` is
-    /// that its replica be taken.
-    fn decided_at_start(&mut self, name: &FileName) {
-        let Sync::Outstanding(outstanding) = &mut self.sync else { return };
-        let subject = Subject::Invalid(name.clone());
-        let Some(file) = self.files.get(name) else { return };
-        let waits =
-            if file.is_undecided() { file.is_initial() } else { file.verdict.as_ref().is_some_and(|it| !it.told) };
-        if waits || !outstanding.remove(&subject) {
-            return;
-        }
-        if let Some(version) = &file.version {
-            let replica = Subject::Replica(ReplicaKey(version.handoff.clone()));
-            if self.is_different(&replica)
-                && let Sync::Outstanding(outstanding) = &mut self.sync
-            {
-                outstanding.insert(replica);
-            }
-        }
     }
 }

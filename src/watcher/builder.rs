@@ -82,6 +82,37 @@ impl HandoffWatcherBuilder {
         self
     }
 
+    /// Whether the process that a handoff names in its `pid` has to run. Default: no. Linux only; elsewhere the start is
+    /// refused.
+    ///
+    /// Only for a watcher that **shares the pid namespace** of the engines: in a container of its own it sees other
+    /// processes under the same numbers, or none, and would call every engine dead. With it,
+    /// - a handoff is `invalid`, with the kind [`Stale`](crate::ErrorKind::Stale), if its process does not run, or is a
+    ///   zombie; or started after the handoff was written, so that it is another one that was given the same number; or
+    ///   if the handoff was written before this machine started. A leftover stays one until its file is written, or
+    ///   touched, again;
+    /// - a replica in force whose process ends is `removed` within one interval, with the reason
+    ///   [`ProcessExited`](crate::RemovedReason::ProcessExited), and its file is `invalid` as above. If another file
+    ///   claims the replica too, that one takes over as `updated`.
+    ///
+    /// A handoff without a `pid`, or with `"ready": false`, is none of this setting's business. A stale handoff that
+    /// replaces a good one is like any other invalid content: the good one stays in force, as long as *its* process runs.
+    /// While the directory is unavailable nothing is removed.
+    ///
+    /// "Written" is the file's mtime, with a tolerance of 3 s: a producer must not set it back, and a file system whose
+    /// clock is another machine's must agree with this one's. If the clock is set *forward* after a handoff was written
+    /// and before the watcher first saw it, a running engine looks like one that came later, and its handoff is stale
+    /// until it is touched; what is in force already does not depend on any clock. If it is set back, a number that was
+    /// given to another process may go unnoticed.
+    ///
+    /// A process that `/proc` does not show (`hidepid`, no `/proc`) counts as running for as long as there is one of that
+    /// number, zombies included; the log says so once. Each poll costs three system calls for each handoff in force that
+    /// has a `pid`.
+    pub fn check_processes(mut self, check: bool) -> Self {
+        self.settings.check_processes = check;
+        self
+    }
+
     /// The name of the scanning thread; that of the callback thread is the same with `-cb` behind it. Default:
     /// `handoff-watcher`. Linux shows the first 15 bytes.
     pub fn thread_name(mut self, name: impl Into<String>) -> Self {

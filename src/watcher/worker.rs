@@ -17,8 +17,9 @@ use crate::event::HandoffEvent;
 use crate::listing::{FileName, Listing, Stamp};
 use crate::log::Log;
 use crate::payload::Handoff;
+use crate::process::Processes;
 use crate::read::{ReadOutcome, Reader};
-use crate::reconcile::{ContentHash, Document, Fault, Reconciler};
+use crate::reconcile::{ContentHash, Document, Fault, Reconciler, process_of};
 use crate::registry::Registry;
 use crate::scan::Scanner;
 use crate::stats::Meter;
@@ -126,6 +127,8 @@ pub(crate) struct Worker {
     core: Reconciler,
     scanner: Scanner,
     reader: Reader,
+    /// Where processes are checked.
+    processes: Option<Processes>,
     listing: Listing,
     acks: Vec<Ack>,
     reads: u64,
@@ -138,6 +141,7 @@ impl Worker {
             scanner: Scanner::new(settings.runtime_dir.clone(), settings.follow_symlinks)
                 .trusting(settings.trust.clone()),
             reader: Reader::new(settings.max_file_size, settings.follow_symlinks).trusting(settings.trust.clone()),
+            processes: settings.check_processes.then(Processes::new),
             listing: Listing::default(),
             acks: Vec::new(),
             reads: 0,
@@ -168,6 +172,7 @@ impl Worker {
             };
             let complete = matches!(scan, Some(Ok(_)));
             self.read(scan.and_then(Result::ok));
+            self.check_processes();
             if self.shared.is_stopped() {
                 return;
             }
@@ -218,6 +223,23 @@ impl Worker {
         }
     }
 
+    /// Looks at the processes of what is in force, when all that was listed is read.
+    fn check_processes(&mut self) {
+        let Some(processes) = &mut self.processes else { return };
+        while let Some((name, pid)) = self.core.poll_process() {
+            if self.shared.is_stopped() {
+                return;
+            }
+            self.core.handle_process(&name, processes.look(pid));
+        }
+        if let Some(pid) = processes.take_hidden() {
+            self.settings.log.warn(format_args!(
+                "process {pid} is there, but /proc does not show it to this user (hidepid?): such processes count as \
+                 running until they are gone altogether"
+            ));
+        }
+    }
+
     fn read_file(&mut self, directory: &Directory, name: &FileName) {
         self.reads += 1;
         let began = Instant::now();
@@ -232,7 +254,9 @@ impl Worker {
                     Some(handoff) => Ok(handoff),
                     None => Handoff::parse(bytes).map(Arc::new),
                 };
-                Document::Content { stamp, recent: is_recent(stamp), hash, handoff }
+                let pid = handoff.as_ref().ok().and_then(|handoff| process_of(handoff));
+                let process = self.processes.as_mut().zip(pid).map(|(processes, pid)| processes.look(pid));
+                Document::Content { stamp, recent: is_recent(stamp), hash, handoff, process }
             }
             ReadOutcome::Changing => Document::Changing,
             ReadOutcome::Absent => Document::Absent,

@@ -1,5 +1,6 @@
 //! A simulated disk, clock and host around the core: every promise in microseconds, nothing sleeps.
 
+mod leftovers;
 mod model;
 mod promises;
 mod traps;
@@ -11,11 +12,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{ContentHash, Document, Fault, Parcel, Reconciler, Ticket};
+use super::{ContentHash, Document, Fault, Parcel, Reconciler, Ticket, process_of};
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind};
 use crate::event::{HandoffEvent, RemovedReason};
-use crate::listing::{Entry, FileName, Listing, OtherKind, Seen, Stamp};
+use crate::listing::{Entry, FileName, Life, Listing, OtherKind, Process, Seen, Stamp};
 use crate::payload::Handoff;
 
 const INTERVAL: Duration = Duration::from_millis(1000);
@@ -62,6 +63,11 @@ struct Disk {
     reads_exhausted: bool,
     /// `stat` and `open` find nothing.
     contradicts: bool,
+    processes_checked: bool,
+    /// By pid; the others are gone.
+    processes: BTreeMap<u32, Life>,
+    /// When the machine started, in nanoseconds; a clock that is stepped takes it along.
+    boot: i64,
     /// The names that were ever removed: nothing else may be told as removed.
     removed: BTreeSet<FileName>,
 }
@@ -70,6 +76,10 @@ impl Disk {
     fn time(&self) -> (i64, u32) {
         let ticked = self.clock - self.clock.rem_euclid(self.tick);
         (ticked.div_euclid(1_000_000_000), u32::try_from(ticked.rem_euclid(1_000_000_000)).unwrap())
+    }
+
+    fn process(&self, pid: u32) -> Process {
+        Process { life: self.processes.get(&pid).copied().unwrap_or(Life::Gone), boot: Some(self.boot / 1_000_000) }
     }
 
     fn stamp(&self, inode: u64, size: usize) -> Stamp {
@@ -191,7 +201,9 @@ impl Disk {
                 let handoff = Handoff::parse(bytes).map(Arc::new);
                 let age = self.time().0 - file.stamp.ctime;
                 let hash = ContentHash(hasher.finish());
-                Document::Content { stamp: file.stamp, recent: age <= 3, hash, handoff }
+                let pid = handoff.as_ref().ok().and_then(|handoff| process_of(handoff));
+                let process = pid.filter(|_| self.processes_checked).map(|pid| self.process(pid));
+                Document::Content { stamp: file.stamp, recent: age <= 3, hash, handoff, process }
             }
         })
     }
@@ -238,6 +250,8 @@ struct World {
     reads: u32,
     /// Every good document that ever was under a name, and what it says.
     written: BTreeMap<Vec<u8>, String>,
+    /// At processes.
+    looks: u32,
 }
 
 impl World {
@@ -255,6 +269,9 @@ impl World {
             listing_fails: false,
             reads_exhausted: false,
             contradicts: false,
+            processes_checked: settings.check_processes,
+            processes: BTreeMap::new(),
+            boot: 1_700_000_000_123_456_789 - 3_600_000_000_000,
             removed: BTreeSet::new(),
         };
         let host = Host { mood: Mood::Takes, held: BTreeMap::new(), heard: Vec::new(), available: true, synced: false };
@@ -269,6 +286,7 @@ impl World {
             meanwhile: Vec::new(),
             reads: 0,
             written: BTreeMap::new(),
+            looks: 0,
         }
     }
 
@@ -293,6 +311,11 @@ impl World {
                 Some(document) => self.core.handle_document(self.now, self.now, &name, document),
                 None => self.core.handle_exhausted(&name, Error::new(ErrorKind::Io, "too many open files: simulated")),
             }
+        }
+        while let Some((name, pid)) = self.core.poll_process() {
+            self.looks += 1;
+            let process = self.disk.process(pid);
+            self.core.handle_process(&name, process);
         }
         while self.core.poll_registry().is_some() {}
         while let Some(ticket) = self.core.poll_revoke() {
