@@ -4,6 +4,7 @@
 
 mod check;
 mod demo;
+mod doubts;
 mod harness;
 mod list;
 mod produce;

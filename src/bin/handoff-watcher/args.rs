@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
-use handoff_watcher::{DEFAULT_RUNTIME_DIR, HandoffWatcherConfig, RUNTIME_DIR_VARIABLE};
+use handoff_watcher::{
+    DEFAULT_RUNTIME_DIR, HandoffWatcher, HandoffWatcherBuilder, HandoffWatcherConfig, RUNTIME_DIR_VARIABLE, TrustPolicy,
+};
 use serde_json::Value;
 
 use crate::output::{self, Exit, Failure};
@@ -56,6 +58,8 @@ pub(crate) struct WatchArgs {
     pub(crate) dir: Dir,
     #[command(flatten)]
     pub(crate) interval: Interval,
+    #[command(flatten)]
+    pub(crate) doubts: Doubts,
     /// One JSON object a line, also on a terminal
     #[arg(long)]
     pub(crate) json: bool,
@@ -76,6 +80,8 @@ pub(crate) struct WatchArgs {
 pub(crate) struct ListArgs {
     #[command(flatten)]
     pub(crate) dir: Dir,
+    #[command(flatten)]
+    pub(crate) doubts: Doubts,
     /// One JSON document in the place of the table
     #[arg(long)]
     pub(crate) json: bool,
@@ -100,6 +106,8 @@ pub(crate) struct WaitArgs {
     pub(crate) timeout: Duration,
     #[command(flatten)]
     pub(crate) interval: Interval,
+    #[command(flatten)]
+    pub(crate) doubts: Doubts,
     /// Print the whole handoff as one line of JSON in the place of its URL
     #[arg(long)]
     pub(crate) json: bool,
@@ -181,6 +189,8 @@ pub(crate) struct CheckArgs {
     /// Files to check; - is standard input
     #[arg(value_name = "FILE", required = true)]
     pub(crate) files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) trust: Trust,
     /// One JSON object a line
     #[arg(long)]
     pub(crate) json: bool,
@@ -235,6 +245,44 @@ impl Interval {
         match self.poll_interval_ms {
             Some(ms) => Ok(ms),
             None => Ok(HandoffWatcherConfig::from_env()?.poll_interval_ms),
+        }
+    }
+}
+
+/// Whom to believe.
+#[derive(Debug, Args)]
+pub(crate) struct Trust {
+    /// Believe only files of this user and of root, writable by nobody else, in a directory for which the same holds
+    #[arg(long)]
+    trust: bool,
+    /// Believe files of this user too; implies --trust; may be repeated
+    #[arg(long, value_name = "UID")]
+    trust_uid: Vec<u32>,
+}
+
+impl Trust {
+    pub(crate) fn policy(&self) -> Option<TrustPolicy> {
+        let asked = self.trust || !self.trust_uid.is_empty();
+        asked.then(|| self.trust_uid.iter().fold(TrustPolicy::this_user(), |policy, uid| policy.and_uid(*uid)))
+    }
+}
+
+/// What of a handoff is not believed unseen.
+#[derive(Debug, Args)]
+pub(crate) struct Doubts {
+    #[command(flatten)]
+    trust: Trust,
+    /// Only handoffs whose process, if they name one, still runs; needs the pid namespace of the engines
+    #[arg(long)]
+    check_processes: bool,
+}
+
+impl Doubts {
+    pub(crate) fn builder(&self, config: HandoffWatcherConfig) -> HandoffWatcherBuilder {
+        let builder = HandoffWatcher::builder(config).check_processes(self.check_processes);
+        match self.trust.policy() {
+            Some(policy) => builder.trust(policy),
+            None => builder,
         }
     }
 }

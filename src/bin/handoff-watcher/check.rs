@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
 
-use handoff_watcher::{ErrorKind, HandoffPayload};
+use handoff_watcher::{ErrorKind, HandoffPayload, TrustPolicy};
 use serde::Serialize;
 
 use crate::args::CheckArgs;
@@ -17,10 +17,14 @@ const MOST_BYTES: u64 = 1 << 20;
 const STDIN: &str = "-";
 
 pub(crate) fn run(args: CheckArgs) -> Result<Exit, Failure> {
+    let trust = args.trust.policy();
+    if trust.is_some() && args.files.iter().any(|file| file.as_os_str() == STDIN) {
+        return Err(Failure::new("--trust: standard input has no owner to trust; name the file"));
+    }
     let mut output = Output::new();
     let mut exit = Exit::Yes;
     for file in &args.files {
-        let verdict = Verdict::of(file);
+        let verdict = Verdict::of(file, trust.as_ref());
         let unread = verdict.error_kind == Some(ErrorKind::Io.as_str());
         if unread {
             complain(&format!("{}: {}", verdict.file, verdict.error.as_deref().unwrap_or_default()));
@@ -60,9 +64,9 @@ struct Verdict {
 }
 
 impl Verdict {
-    fn of(file: &Path) -> Self {
+    fn of(file: &Path, trust: Option<&TrustPolicy>) -> Self {
         let name = file.to_string_lossy().into_owned();
-        let bytes = match read(file) {
+        let bytes = match read(file, trust) {
             Ok(bytes) => bytes,
             Err((kind, error)) => {
                 return Self { file: name, error: Some(error), error_kind: Some(kind.as_str()), ..Self::default() };
@@ -121,7 +125,7 @@ fn note(file: &Path, payload: &HandoffPayload) -> Option<&'static str> {
 }
 
 /// The bytes, or the kind of refusal and its text.
-fn read(file: &Path) -> Result<Vec<u8>, (ErrorKind, String)> {
+fn read(file: &Path, trust: Option<&TrustPolicy>) -> Result<Vec<u8>, (ErrorKind, String)> {
     let cannot = |error: io::Error| (ErrorKind::Io, format!("cannot read: {error}"));
     let mut bytes = Vec::new();
     if file.as_os_str() == STDIN {
@@ -135,7 +139,11 @@ fn read(file: &Path) -> Result<Vec<u8>, (ErrorKind, String)> {
         })?;
         regular(&found)?;
         let opened = open(file).map_err(cannot)?;
-        regular(&opened.metadata().map_err(cannot)?)?;
+        let found = opened.metadata().map_err(cannot)?;
+        regular(&found)?;
+        if let Some(trust) = trust {
+            trusted(trust, file, &found)?;
+        }
         opened.take(MOST_BYTES + 1).read_to_end(&mut bytes).map_err(cannot)?;
     }
     if bytes.len() as u64 > MOST_BYTES {
@@ -156,6 +164,18 @@ fn regular(found: &fs::Metadata) -> Result<(), (ErrorKind, String)> {
         _ => "a device",
     };
     Err((ErrorKind::FileType, format!("expected a regular file, found {kind}")))
+}
+
+/// The file that was opened, and the directory that a watcher would have to watch for it.
+fn trusted(trust: &TrustPolicy, file: &Path, found: &fs::Metadata) -> Result<(), (ErrorKind, String)> {
+    trust.check(found).map_err(|error| (error.kind(), error.message().to_owned()))?;
+    let dir = match file.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => dir,
+        _ => Path::new("."),
+    };
+    let opened = File::open(dir).and_then(|dir| dir.metadata());
+    let found = opened.map_err(|error| (ErrorKind::Io, format!("cannot look at its directory: {error}")))?;
+    trust.check(&found).map_err(|error| (error.kind(), format!("its directory is {}", error.message())))
 }
 
 /// Without waiting for a writer, should it have become a FIFO in the meantime.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use handoff_watcher::{HandoffEvent, HandoffPayload, HandoffWatcher, HandoffWatcherConfig, NextError};
+use handoff_watcher::{HandoffEvent, HandoffPayload, HandoffWatcherConfig, NextError};
 use serde::Serialize;
 
 use crate::args::ListArgs;
@@ -21,7 +21,7 @@ pub(crate) fn run(args: ListArgs) -> Result<Exit, Failure> {
         return Err(Failure::new(format_args!("{}: no such directory", dir.display())));
     }
     let config = HandoffWatcherConfig { runtime_dir: dir.clone(), ..HandoffWatcherConfig::default() };
-    let events = HandoffWatcher::iter(config)?;
+    let events = args.doubts.builder(config).iter()?;
     let mut found = Found::default();
     let deadline = Instant::now() + PATIENCE;
     let complete = loop {

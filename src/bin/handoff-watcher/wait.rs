@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::time::{Duration, Instant};
 
-use handoff_watcher::{HandoffEvent, HandoffPayload, HandoffWatcher, HandoffWatcherConfig, NextError};
+use handoff_watcher::{HandoffEvent, HandoffPayload, HandoffWatcherConfig, NextError};
 
 use crate::args::WaitArgs;
 use crate::output::{Exit, Failure, Output, complain};
@@ -13,11 +13,11 @@ use crate::render;
 const FIRST_LOOK: Duration = Duration::from_secs(2);
 
 pub(crate) fn run(args: WaitArgs) -> Result<Exit, Failure> {
-    let WaitArgs { dir, pool, replica, timeout, interval, json } = args;
+    let WaitArgs { dir, pool, replica, timeout, interval, doubts, json } = args;
     let config = HandoffWatcherConfig { runtime_dir: dir.resolve()?, poll_interval_ms: interval.resolve()? };
     let dir = config.runtime_dir.clone();
     let started = Instant::now();
-    let events = HandoffWatcher::iter(config)?;
+    let events = doubts.builder(config).iter()?;
     let mut looked = false;
     let mut hint = None;
     let payload = loop {

@@ -5,7 +5,7 @@ use std::process;
 use std::thread;
 use std::time::Duration;
 
-use handoff_watcher::{ErrorKind, HandoffEvent, HandoffIter, HandoffWatcher, HandoffWatcherConfig};
+use handoff_watcher::{ErrorKind, HandoffEvent, HandoffIter, HandoffWatcherConfig};
 
 use crate::args::WatchArgs;
 use crate::output::{Exit, Failure, Output, complain, when_closed};
@@ -22,7 +22,7 @@ pub(crate) fn run(args: WatchArgs) -> Result<Exit, Failure> {
     let config = HandoffWatcherConfig { runtime_dir: args.dir.resolve()?, poll_interval_ms: args.interval.resolve()? };
     let dir = config.runtime_dir.clone();
     let interval = config.poll_interval_ms;
-    let mut events = HandoffWatcher::iter(config)?;
+    let mut events = args.doubts.builder(config).iter()?;
 
     let stop = events.stop_handle();
     signals.then(move |_| {
