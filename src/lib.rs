@@ -107,3 +107,10 @@ pub use registry::{PoolStatus, Registry};
 pub use stats::{EventCounts, Health, LATENCY_BUCKETS_MS, LATENCY_OBJECTIVE, Latency, Stats};
 pub use trust::TrustPolicy;
 pub use watcher::{BoxError, HandoffIter, HandoffWatcher, HandoffWatcherBuilder, StopGuard, StopHandle, WatcherHandle};
+
+/// The core under any sequence of acts on a simulated disk, for the fuzzer alone.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub fn fuzz_core(bytes: &[u8]) {
+    reconcile::tests::fuzz(bytes);
+}

@@ -18,8 +18,8 @@ mod leftover;
 mod outbox;
 mod replica;
 mod schedule;
-#[cfg(test)]
-mod tests;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;

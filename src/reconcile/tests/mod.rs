@@ -1,8 +1,16 @@
 //! A simulated disk, clock and host around the core: every promise in microseconds, nothing sleeps.
+#![cfg_attr(fuzzing, allow(dead_code, clippy::unwrap_used))]
 
+#[cfg(test)]
+mod bounded;
+#[cfg(test)]
 mod leftovers;
+#[cfg(test)]
 mod model;
+mod play;
+#[cfg(test)]
 mod promises;
+#[cfg(test)]
 mod traps;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +26,12 @@ use crate::error::{Error, ErrorKind};
 use crate::event::{HandoffEvent, RemovedReason};
 use crate::listing::{Entry, FileName, Life, Listing, OtherKind, Process, Seen, Stamp};
 use crate::payload::Handoff;
+
+/// For the fuzzer.
+#[cfg(fuzzing)]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    play::fuzz(bytes);
+}
 
 const INTERVAL: Duration = Duration::from_millis(1000);
 /// Promise 1: within one interval plus this.
