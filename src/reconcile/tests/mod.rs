@@ -1,5 +1,6 @@
 //! A simulated disk, clock and host around the core: every promise in microseconds, nothing sleeps.
-#![cfg_attr(fuzzing, allow(dead_code, clippy::unwrap_used))]
+#![allow(clippy::unwrap_used)]
+#![cfg_attr(fuzzing, allow(dead_code))]
 
 #[cfg(test)]
 mod bounded;
