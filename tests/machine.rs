@@ -201,7 +201,7 @@ fn memory_is_flat_and_scans_go_on_behind_a_host_that_is_blocked() {
         while Instant::now() < end {
             for file in 0..50 {
                 let name = place.join(format!("{file:02}.json"));
-                let text = if changes % 3 == 0 {
+                let text = if changes.is_multiple_of(3) {
                     format!("[{changes}]")
                 } else {
                     doc(&format!("r{file}"), &format!("{changes}"))
