@@ -58,7 +58,9 @@ static void child(handoff_watcher *asked, handoff_watcher *called, int *calls) {
     skip(own, HANDOFF_EVENT_READY);
     CHECK_STATUS(HANDOFF_OK, handoff_watcher_free(own));
     CHECK(destroyed == 0 && __atomic_load_n(calls, __ATOMIC_SEQ_CST) == before);
-    _exit(0);
+    /* Not by _exit: valgrind would call a leak what the parent's threads hold, of which there are none here. */
+    execlp("true", "true", (char *)NULL);
+    _exit(1);
 }
 
 int main(void) {
