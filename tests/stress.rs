@@ -2,6 +2,7 @@
 //! callbacks run. A program, not a test in a harness, so that ThreadSanitizer sees nothing else; without it, it is a test
 //! all the same. `HANDOFF_STRESS_MS` says for how long; see `.ci/capi-checks`.
 #![allow(unsafe_code)]
+#![allow(clippy::unwrap_used)] // A test, though it has no harness.
 
 #[cfg(unix)]
 mod stress {
