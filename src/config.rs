@@ -99,6 +99,7 @@ pub(crate) struct Settings {
     pub(crate) follow_symlinks: bool,
     pub(crate) trust: Option<TrustPolicy>,
     pub(crate) check_processes: bool,
+    pub(crate) instant: bool,
     pub(crate) thread_name: String,
     pub(crate) log: Log,
 }
@@ -121,6 +122,7 @@ impl From<HandoffWatcherConfig> for Settings {
             follow_symlinks: true,
             trust: None,
             check_processes: false,
+            instant: false,
             thread_name: String::from("handoff-watcher"),
             log: Log::default(),
         }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use parking_lot::Mutex;
 
+use crate::bell::Bell;
 use crate::event::HandoffEvent;
 use crate::readable::Readable;
 use crate::reconcile::{Parcel, Ticket};
@@ -41,22 +42,6 @@ impl std::error::Error for NextError {}
 pub(crate) struct Ack {
     pub(crate) ticket: Ticket,
     pub(crate) taken: bool,
-}
-
-/// A doorbell: rings any number of times, is heard once.
-#[derive(Clone, Debug)]
-pub(crate) struct Bell(Sender<()>);
-
-impl Bell {
-    pub(crate) fn new() -> (Self, Receiver<()>) {
-        let (sender, receiver) = bounded(1);
-        (Self(sender), receiver)
-    }
-
-    pub(crate) fn ring(&self) {
-        // A full channel has rung already.
-        let _ = self.0.try_send(());
-    }
 }
 
 #[derive(Debug)]

@@ -5,7 +5,7 @@
 //! Every call is made again when a signal interrupts it: a host's signal handlers are none of a file's business.
 
 use std::ffi::OsStr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, openat, statat};
@@ -87,6 +87,12 @@ impl Directory {
             flags |= OFlags::NOFOLLOW;
         }
         retry_on_intr(|| openat(&self.fd, name, flags, Mode::empty()))
+    }
+}
+
+impl AsRawFd for Directory {
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
     }
 }
 

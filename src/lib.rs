@@ -73,6 +73,7 @@ compile_error!("handoff-watcher needs a Unix: it tells files apart by device, in
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+mod bell;
 mod config;
 mod deliver;
 mod directory;
@@ -80,6 +81,11 @@ mod error;
 mod event;
 #[cfg(all(feature = "capi", unix))]
 mod ffi;
+#[cfg(all(feature = "inotify", any(target_os = "linux", target_os = "android")))]
+mod instant;
+#[cfg(not(all(feature = "inotify", any(target_os = "linux", target_os = "android"))))]
+#[path = "no_instant.rs"]
+mod instant;
 mod listing;
 mod log;
 mod payload;
@@ -104,7 +110,7 @@ pub use event::{HandoffEvent, RemovedReason};
 pub use payload::{HandoffPayload, Model};
 pub use publish::{publish, withdraw};
 pub use registry::{PoolStatus, Registry};
-pub use stats::{EventCounts, Health, LATENCY_BUCKETS_MS, LATENCY_OBJECTIVE, Latency, Stats};
+pub use stats::{EventCounts, Health, LATENCY_BUCKETS_MS, LATENCY_OBJECTIVE, Latency, Mode, Stats};
 pub use trust::TrustPolicy;
 pub use watcher::{BoxError, HandoffIter, HandoffWatcher, HandoffWatcherBuilder, StopGuard, StopHandle, WatcherHandle};
 

@@ -80,7 +80,7 @@ struct Watched {
 }
 
 impl Scanner {
-    /// A scanner that has seen nothing. The path is resolved anew in each call of [`scan`](Self::scan).
+    /// A scanner that has seen nothing. The path is resolved anew in each call of [`open`](Self::open).
     pub(crate) fn new(path: PathBuf, follow_symlinks: bool) -> Self {
         Self {
             path,
@@ -100,32 +100,37 @@ impl Scanner {
         Self { trust, ..self }
     }
 
-    /// Opens the directory, lists it where that is necessary, and stats every handoff name. `now` is the time at which
-    /// the call is made, of a clock that does not go backwards.
-    ///
-    /// `listing` is filled in place. It may be any listing; that of the last call is filled without an allocation.
-    /// The directory that is returned is the one that was listed; the files are to be read from it.
+    /// Opens the directory for a scan. The files that the scan finds are to be read from it.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`](crate::ErrorKind::Io) when the directory cannot be opened or not be listed to its end, or when
-    /// the process ran out of memory or descriptors, [`ErrorKind::Untrusted`](crate::ErrorKind::Untrusted) when the policy
-    /// does not trust it; `listing` then holds nothing that may be used. A single file that
-    /// cannot be looked at is no error, but [`Seen::Failed`].
-    pub(crate) fn scan(&mut self, now: Instant, listing: &mut Listing) -> Result<Directory, Error> {
+    /// [`ErrorKind::Io`](crate::ErrorKind::Io) when it cannot be opened,
+    /// [`ErrorKind::Untrusted`](crate::ErrorKind::Untrusted) when the policy does not trust it.
+    pub(crate) fn open(&mut self) -> Result<Directory, Error> {
+        Directory::open_trusted(&self.path, self.trust.as_ref()).inspect_err(|_| self.relied_on = None)
+    }
+
+    /// Lists the directory where that is necessary, and stats every handoff name. `now` is a time before the directory
+    /// was opened, of a clock that does not go backwards.
+    ///
+    /// `listing` is filled in place. It may be any listing; that of the last call is filled without an allocation.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`](crate::ErrorKind::Io) when the directory cannot be listed to its end, or when the process ran
+    /// out of memory or descriptors; `listing` then holds nothing that may be used. A single file that cannot be looked
+    /// at is no error, but [`Seen::Failed`].
+    pub(crate) fn scan(&mut self, directory: &Directory, now: Instant, listing: &mut Listing) -> Result<(), Error> {
         // Whatever fails below: the next scan lists.
         let relied_on = self.relied_on.take();
-        let directory = Directory::open_trusted(&self.path, self.trust.as_ref())?;
-        let quiet = self.observe(&directory, now)?;
+        let quiet = self.observe(directory, now)?;
         if let Some(began) = relied_on
             && quiet
             && now.saturating_duration_since(began) < RELY
-            && !self.look(&directory, listing)?
+            && !self.look(directory, listing)?
         {
             self.relied_on = relied_on;
-            return Ok(directory);
+            return Ok(());
         }
-        self.list(&directory, now, quiet, listing)?;
-        Ok(directory)
+        self.list(directory, now, quiet, listing)
     }
 
     /// How often the directory was listed since the start, rather than only its known files looked at.

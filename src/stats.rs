@@ -89,6 +89,28 @@ pub struct Latency {
     pub buckets: [u64; LATENCY_BUCKETS_MS.len()],
 }
 
+/// What lets the next scan begin.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Mode {
+    /// The interval alone.
+    #[default]
+    Polling,
+    /// The interval, or before that a notification of the kernel.
+    Instant,
+}
+
+impl Mode {
+    /// `polling` or `instant`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Polling => "polling",
+            Self::Instant => "instant",
+        }
+    }
+}
+
 /// Whether the watcher does its work.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
@@ -103,6 +125,11 @@ pub struct Health {
     /// Why the directory cannot be listed, or the thread ended by itself.
     #[serde(serialize_with = "optional_text")]
     pub error: Option<Error>,
+    /// What lets the next scan begin.
+    pub mode: Mode,
+    /// Why that is the interval alone although instant mode was asked for. It is tried again with each poll.
+    #[serde(serialize_with = "optional_text")]
+    pub mode_error: Option<Error>,
 }
 
 impl Health {
@@ -168,6 +195,8 @@ struct Inner {
     scanned_at: Option<Instant>,
     running: bool,
     error: Option<Error>,
+    mode: Mode,
+    mode_error: Option<Error>,
 }
 
 impl Meter {
@@ -210,6 +239,21 @@ impl Meter {
         }
     }
 
+    /// Instant mode is in force, or why it is not.
+    pub(crate) fn instant(&self, error: Option<&Error>) {
+        let mode = if error.is_none() { Mode::Instant } else { Mode::Polling };
+        let mut inner = self.inner.lock();
+        if (inner.mode, inner.mode_error.as_ref()) == (mode, error) {
+            return;
+        }
+        (inner.mode, inner.mode_error) = (mode, error.cloned());
+        drop(inner);
+        match error {
+            None => self.log.info(format_args!("instant mode: a notification of the kernel lets the next scan begin")),
+            Some(error) => self.log.warn(format_args!("instant mode is not in force, polling goes on: {error}")),
+        }
+    }
+
     pub(crate) fn delivered(&self, event: &HandoffEvent) {
         {
             let mut inner = self.inner.lock();
@@ -246,6 +290,8 @@ impl Meter {
             available: inner.stats.available,
             stalled: inner.running && age > self.interval.saturating_mul(3).saturating_add(LATENCY_OBJECTIVE),
             error: inner.error.clone(),
+            mode: inner.mode,
+            mode_error: inner.mode_error.clone(),
         }
     }
 

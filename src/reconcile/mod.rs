@@ -200,6 +200,11 @@ impl Reconciler {
         self.unavailable(error);
     }
 
+    /// Something may have changed: the next listing is due at that time.
+    pub(crate) fn handle_notice(&mut self, at: Instant) {
+        self.schedule.scan_by(at);
+    }
+
     /// A read that ran from `began` to `now`.
     pub(crate) fn handle_document(&mut self, began: Instant, now: Instant, name: &FileName, document: Document) {
         let Some(file) = self.files.get_mut(name) else { return };

@@ -47,7 +47,9 @@ impl Fixture {
 
     fn try_scan(&mut self) -> Result<Directory, Error> {
         self.now += Duration::from_secs(1);
-        self.scanner.scan(self.now, &mut self.listing)
+        let directory = self.scanner.open()?;
+        self.scanner.scan(&directory, self.now, &mut self.listing)?;
+        Ok(directory)
     }
 
     fn names(&mut self) -> Vec<String> {
@@ -345,7 +347,8 @@ fn files_that_are_replaced_all_the_time_are_never_missing() {
         let (mut scanner, mut listing) = (Scanner::new(path, true), Listing::default());
         let deadline = Instant::now() + Duration::from_millis(200);
         while Instant::now() < deadline {
-            scanner.scan(Instant::now(), &mut listing).unwrap();
+            let directory = scanner.open().unwrap();
+            scanner.scan(&directory, Instant::now(), &mut listing).unwrap();
             let shown = listing.entries.iter().map(|entry| &*entry.name);
             assert!(shown.eq(names.iter().map(OsStr::new)), "{:?}", listing.entries);
             assert!(listing.entries.iter().all(|entry| matches!(entry.seen, Seen::File(_))));

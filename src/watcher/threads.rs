@@ -62,7 +62,7 @@ impl Threads {
     /// Starts the scanning thread, and one that calls the host back if there is a callback.
     pub(crate) fn start(settings: Settings, callback: Option<EventCallback>) -> Result<Self, Error> {
         settings.check()?;
-        let (shared, heard) = Shared::new(&settings);
+        let (shared, ear) = Shared::new(&settings);
         let mut threads = Self { shared: shared.clone(), threads: Vec::with_capacity(2) };
         let name = settings.thread_name.clone();
         if let Some(callback) = callback {
@@ -70,7 +70,7 @@ impl Threads {
             let main = move || shared.guard("delivery thread", &log, || deliver(&shared, &callback, &log));
             threads.threads.push(Thread::start(format!("{name}-cb"), main)?);
         }
-        let worker = Worker::new(settings, shared.clone(), heard);
+        let worker = Worker::new(settings, shared.clone(), ear);
         match Thread::start(name, move || worker.run()) {
             Ok(thread) => threads.threads.push(thread),
             Err(error) => {

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Sender, bounded};
 use parking_lot::Mutex;
+use rustix::io::Errno;
 
+use crate::bell::{Bell, Ear};
 use crate::config::Settings;
-use crate::deliver::{Ack, Bell, Channel, NextError};
+use crate::deliver::{Ack, Channel, NextError};
 use crate::directory::Directory;
 use crate::error::{Error, ErrorKind};
 use crate::event::HandoffEvent;
@@ -27,6 +29,9 @@ use crate::stats::Meter;
 /// A file that has not changed for so long is not being written. Far longer than a writer's pauses that are promised to do
 /// no harm; and than the clock of a file system stands still.
 const RECENT: Duration = Duration::from_secs(3);
+/// The time between two scans that notifications ask for: at least this, and at least so many times what the last one
+/// took. A writer that never rests must not cost the host a processor.
+const EARLY_SCANS: (Duration, u32) = (Duration::from_millis(5), 5);
 
 /// Where the result of a rescan goes.
 type Asked = Sender<Result<(), Error>>;
@@ -44,8 +49,10 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(settings: &Settings) -> (Arc<Self>, Receiver<()>) {
-        let (bell, heard) = Bell::new();
+    pub(crate) fn new(settings: &Settings) -> (Arc<Self>, Ear) {
+        let instant = if settings.instant { Bell::instant().map_err(Some) } else { Err(None) };
+        let refusal = instant.as_ref().err().copied().flatten();
+        let (bell, ear) = instant.unwrap_or_else(|_| Bell::new());
         let shared = Self {
             channel: Channel::new(settings.channel_capacity, bell.clone()),
             registry: Registry::default(),
@@ -54,7 +61,10 @@ impl Shared {
             bell,
             rescans: Mutex::new(Some(Vec::new())),
         };
-        (Arc::new(shared), heard)
+        if let Some(errno) = refusal {
+            shared.meter.instant(Some(&not_instant(settings, errno)));
+        }
+        (Arc::new(shared), ear)
     }
 
     /// Asks everything to end, and returns at once: from here on nothing is handed out.
@@ -115,6 +125,17 @@ fn is_recent(stamp: Stamp) -> bool {
     !changed.is_some_and(|changed| SystemTime::now().duration_since(changed).is_ok_and(|age| age > RECENT))
 }
 
+/// Why there is no instant mode.
+fn not_instant(settings: &Settings, errno: Errno) -> Error {
+    let action = match errno {
+        Errno::NOSYS => "be notified of changes (this build, or this system, has no inotify)",
+        Errno::MFILE => "be notified of changes (fs.inotify.max_user_instances, or the limit of open files)",
+        Errno::NOSPC => "be notified of changes (fs.inotify.max_user_watches)",
+        _ => "be notified of changes",
+    };
+    Error::io(action, &settings.runtime_dir, errno.into())
+}
+
 fn stopped() -> Error {
     Error::new(ErrorKind::Stopped, "the watcher has been stopped")
 }
@@ -123,7 +144,7 @@ fn stopped() -> Error {
 pub(crate) struct Worker {
     settings: Settings,
     shared: Arc<Shared>,
-    heard: Receiver<()>,
+    ear: Ear,
     core: Reconciler,
     scanner: Scanner,
     reader: Reader,
@@ -132,10 +153,14 @@ pub(crate) struct Worker {
     listing: Listing,
     acks: Vec<Ack>,
     reads: u64,
+    /// A notification asked for the next scan.
+    noticed: bool,
+    /// Notifications are to wait until then.
+    rests_until: Option<Instant>,
 }
 
 impl Worker {
-    pub(crate) fn new(settings: Settings, shared: Arc<Shared>, heard: Receiver<()>) -> Self {
+    pub(crate) fn new(settings: Settings, shared: Arc<Shared>, ear: Ear) -> Self {
         Self {
             core: Reconciler::new(Instant::now(), &settings),
             scanner: Scanner::new(settings.runtime_dir.clone(), settings.follow_symlinks)
@@ -147,7 +172,9 @@ impl Worker {
             reads: 0,
             settings,
             shared,
-            heard,
+            ear,
+            noticed: false,
+            rests_until: None,
         }
     }
 
@@ -190,20 +217,43 @@ impl Worker {
                 let _ = done.send(result);
             }
             self.reader.trim();
-            // An error is no reason to hurry: the only ends of this wait are the time and the bell.
-            let _ = self.heard.recv_deadline(self.core.poll_timeout());
+            // What is notified before the next scan will be seen by it.
+            if self.ear.wait(self.core.poll_timeout(), !self.noticed) {
+                self.noticed = true;
+                self.core.handle_notice(self.rests_until.unwrap_or(began));
+            }
         }
     }
 
     fn scan(&mut self, began: Instant) -> Result<Directory, Error> {
-        let scan = self.scanner.scan(began, &mut self.listing);
+        let opened = self.scanner.open();
+        self.listen_to(opened.as_ref());
+        let scan = opened.and_then(|directory| {
+            self.scanner.scan(&directory, began, &mut self.listing)?;
+            Ok(directory)
+        });
         let now = Instant::now();
+        if std::mem::take(&mut self.noticed) {
+            let (least, times) = EARLY_SCANS;
+            self.rests_until = Some(began + least.max(now.duration_since(began) * times));
+        }
         self.shared.meter.scanned(now, scan.as_ref().err());
         match &scan {
             Ok(_) => self.core.handle_listing(began, now, &self.listing),
             Err(error) => self.core.handle_scan_error(began, now, error.clone()),
         }
         scan
+    }
+
+    /// Before the names are listed: what changes after that is notified.
+    fn listen_to(&mut self, directory: Result<&Directory, &Error>) {
+        if !self.ear.can_listen() {
+            return;
+        }
+        let listens = directory
+            .map_err(Error::clone)
+            .and_then(|directory| self.ear.listen_to(directory).map_err(|errno| not_instant(&self.settings, errno)));
+        self.shared.meter.instant(listens.err().as_ref());
     }
 
     /// Reads all that is due, out of the directory that was just listed if there is one.

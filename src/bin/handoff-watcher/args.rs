@@ -238,10 +238,13 @@ pub(crate) struct Interval {
     /// Milliseconds from poll to poll [default: $POOL_MANAGERD_WATCH_INTERVAL_MS, else 1000]
     #[arg(long, value_name = "MS", value_parser = milliseconds)]
     poll_interval_ms: Option<u64>,
+    /// Do not wait for the next poll when the kernel notifies of a change (inotify, Linux)
+    #[arg(long)]
+    pub(crate) instant: bool,
 }
 
 impl Interval {
-    pub(crate) fn resolve(self) -> Result<u64, Failure> {
+    pub(crate) fn resolve(&self) -> Result<u64, Failure> {
         match self.poll_interval_ms {
             Some(ms) => Ok(ms),
             None => Ok(HandoffWatcherConfig::from_env()?.poll_interval_ms),

@@ -17,7 +17,7 @@ pub(crate) fn run(args: WaitArgs) -> Result<Exit, Failure> {
     let config = HandoffWatcherConfig { runtime_dir: dir.resolve()?, poll_interval_ms: interval.resolve()? };
     let dir = config.runtime_dir.clone();
     let started = Instant::now();
-    let events = doubts.builder(config).iter()?;
+    let events = doubts.builder(config).instant(interval.instant).iter()?;
     let mut looked = false;
     let mut hint = None;
     let payload = loop {

@@ -22,7 +22,7 @@ pub(crate) fn run(args: WatchArgs) -> Result<Exit, Failure> {
     let config = HandoffWatcherConfig { runtime_dir: args.dir.resolve()?, poll_interval_ms: args.interval.resolve()? };
     let dir = config.runtime_dir.clone();
     let interval = config.poll_interval_ms;
-    let mut events = args.doubts.builder(config).iter()?;
+    let mut events = args.doubts.builder(config).instant(args.interval.instant).iter()?;
 
     let stop = events.stop_handle();
     signals.then(move |_| {

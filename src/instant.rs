@@ -1,0 +1,243 @@
+//! [fs] Instant mode: the kernel's notification (inotify) that a scan would find something now.
+//!
+//! It wakes the scanning thread and says nothing else: what changed is found by the same scan as at every poll. So a
+//! notification that is lost, late or made up costs time, never truth.
+//!
+//! Watched is the inode that the round has open, asked for anew at each round: the kernel gives the same watch for the
+//! same inode. So a directory that was replaced, recreated or mounted over is followed from the next round on. One that
+//! is not there has no inode: that it appears is found by the polls.
+
+use std::ffi::OsStr;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::time::{Duration, Instant};
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
+use rustix::io::{Errno, read, write};
+
+use crate::directory::Directory;
+use crate::listing::is_handoff_name;
+
+/// A bell that poll(2) hears.
+#[derive(Debug)]
+pub(crate) struct Doorbell(OwnedFd);
+
+impl Doorbell {
+    pub(crate) fn new() -> Result<Self, Errno> {
+        eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map(Self)
+    }
+
+    pub(crate) fn ring(&self) {
+        // It fails only when it has been rung 2^64 - 1 times and not been heard.
+        let _ = write(&self.0, &1u64.to_ne_bytes());
+    }
+
+    fn hush(&self) {
+        // There may be nothing to hush.
+        let _ = read(&self.0, &mut [0; 8]);
+    }
+}
+
+/// The notifications for one directory.
+#[derive(Debug)]
+pub(crate) struct Notices {
+    inotify: Option<OwnedFd>,
+    watch: Option<i32>,
+}
+
+impl Notices {
+    pub(crate) fn new() -> Self {
+        Self { inotify: None, watch: None }
+    }
+
+    /// Watches this directory, and no longer another; forgets what was notified so far.
+    ///
+    /// # Errors
+    /// EMFILE or ENFILE where there are too many instances or descriptors, ENOSPC where there are too many watches.
+    pub(crate) fn listen_to(&mut self, directory: &Directory) -> Result<(), Errno> {
+        let inotify = match self.inotify.take() {
+            Some(inotify) => inotify,
+            None => inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?,
+        };
+        let inotify = self.inotify.insert(inotify);
+        self.watch = {
+            // A file that is being created shows when it is closed, a link at once. Writes are not notified: a file
+            // that is half-written is of no use. Its writer closes it, or the polls find it.
+            let flags = WatchFlags::CREATE
+                | WatchFlags::CLOSE_WRITE
+                | WatchFlags::MOVE
+                | WatchFlags::DELETE
+                | WatchFlags::DELETE_SELF
+                | WatchFlags::MOVE_SELF
+                | WatchFlags::ONLYDIR;
+            // By its path it might be another one by now.
+            let path = format!("/proc/self/fd/{}", directory.as_raw_fd());
+            let watch = inotify::add_watch(&*inotify, path, flags)?;
+            match self.watch {
+                Some(before) if before != watch => {
+                    // It may be gone already, with its directory.
+                    let _ = inotify::remove_watch(&*inotify, before);
+                }
+                _ => {}
+            }
+            Some(watch)
+        };
+        self.hear();
+        Ok(())
+    }
+
+    /// Waits for the bell, the time, or a notification; true if that was it.
+    pub(crate) fn wait(&mut self, doorbell: &Doorbell, deadline: Instant, listens: bool) -> bool {
+        loop {
+            let mut descriptors = [PollFd::new(&doorbell.0, PollFlags::IN), PollFd::new(&doorbell.0, PollFlags::IN)];
+            let mut count = 1;
+            if let Some(inotify) = &self.inotify
+                && listens
+            {
+                descriptors[1] = PollFd::new(inotify, PollFlags::IN);
+                count = 2;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            let timeout = Timespec::try_from(left).ok();
+            let woken = poll(&mut descriptors[..count], timeout.as_ref());
+            let [bell, notice] = descriptors.map(|descriptor| !descriptor.revents().is_empty());
+            match woken {
+                Err(Errno::INTR) => continue,
+                // Nothing is known to lead here but a lack of memory: wait without the kernel's help.
+                Err(_) => {
+                    std::thread::sleep(left.min(Duration::from_millis(10)));
+                    return false;
+                }
+                Ok(0) => return false,
+                Ok(_) => {}
+            }
+            if bell {
+                doorbell.hush();
+                return false;
+            }
+            if notice && self.hear() {
+                return true;
+            }
+        }
+    }
+
+    /// Takes all notifications that wait; says whether one is worth a scan.
+    fn hear(&mut self) -> bool {
+        let Some(inotify) = &self.inotify else { return false };
+        let mut buffer = [MaybeUninit::uninit(); 4096];
+        let mut reader = Reader::new(inotify, &mut buffer);
+        let mut matters = false;
+        while let Ok(event) = reader.next() {
+            // Without a name it is about the directory: it was moved or removed, or is no longer watched.
+            let name = event.file_name().map(|name| OsStr::from_bytes(name.to_bytes()));
+            let is_ours = Some(event.wd()) == self.watch && name.is_none_or(is_handoff_name);
+            matters |= is_ours || event.events().contains(ReadFlags::QUEUE_OVERFLOW);
+        }
+        matters
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::process::Command;
+
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    /// Far away: nothing here waits for it.
+    fn later() -> Instant {
+        Instant::now() + Duration::from_secs(60)
+    }
+
+    #[test]
+    fn only_what_can_be_a_handoff_matters() {
+        let dir = tempfile::tempdir().unwrap();
+        let doorbell = Doorbell::new().unwrap();
+        let mut notices = Notices::new();
+        notices.listen_to(&Directory::open(dir.path()).unwrap()).unwrap();
+        for name in [".a.json.tmp", "a.json.bak", "a.txt"] {
+            fs::write(dir.path().join(name), "x").unwrap();
+        }
+        assert!(!notices.wait(&doorbell, Instant::now(), true));
+        fs::rename(dir.path().join(".a.json.tmp"), dir.path().join("a.json")).unwrap();
+        assert!(!notices.wait(&doorbell, Instant::now(), false));
+        assert!(notices.wait(&doorbell, later(), true));
+        assert!(!notices.wait(&doorbell, Instant::now(), true));
+        fs::remove_file(dir.path().join("a.json")).unwrap();
+        assert!(notices.wait(&doorbell, later(), true));
+    }
+
+    #[test]
+    fn the_bell_ends_the_wait() {
+        let dir = tempfile::tempdir().unwrap();
+        let doorbell = Doorbell::new().unwrap();
+        let mut notices = Notices::new();
+        doorbell.ring();
+        doorbell.ring();
+        assert!(!notices.wait(&doorbell, later(), true));
+        notices.listen_to(&Directory::open(dir.path()).unwrap()).unwrap();
+        doorbell.ring();
+        assert!(!notices.wait(&doorbell, later(), true));
+    }
+
+    #[test]
+    fn the_directory_that_was_named_last_is_the_one_that_is_heard() {
+        let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let doorbell = Doorbell::new().unwrap();
+        let mut notices = Notices::new();
+        for dir in [&first, &second, &second] {
+            notices.listen_to(&Directory::open(dir.path()).unwrap()).unwrap();
+        }
+        fs::write(first.path().join("a.json"), "x").unwrap();
+        assert!(!notices.wait(&doorbell, Instant::now(), true));
+        fs::write(second.path().join("a.json"), "x").unwrap();
+        assert!(notices.wait(&doorbell, later(), true));
+        // What was notified before is of no interest once it is listened to anew.
+        fs::write(second.path().join("a.json"), "x").unwrap();
+        notices.listen_to(&Directory::open(second.path()).unwrap()).unwrap();
+        assert!(!notices.wait(&doorbell, Instant::now(), true));
+        fs::remove_dir_all(second.path()).unwrap();
+        assert!(notices.wait(&doorbell, later(), true));
+    }
+
+    #[test]
+    fn a_storm_that_overflows_the_queue_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let doorbell = Doorbell::new().unwrap();
+        let mut notices = Notices::new();
+        notices.listen_to(&Directory::open(dir.path()).unwrap()).unwrap();
+        let limit = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
+        // Each a creation and a closing; none of a handoff.
+        for i in 0..limit.trim().parse::<u32>().unwrap().min(100_000) / 2 + 1 {
+            fs::write(dir.path().join(i.to_string()), "").unwrap();
+        }
+        assert!(notices.wait(&doorbell, later(), true));
+    }
+
+    #[test]
+    fn without_descriptors_it_says_so_and_succeeds_later() {
+        const MARK: &str = "HANDOFF_WATCHER_TEST_NO_INOTIFY";
+        if std::env::var_os(MARK).is_none() {
+            // The limit holds for the whole process, so it is set in one that runs this test alone.
+            let mut child = Command::new(std::env::current_exe().unwrap());
+            let name = "instant::tests::without_descriptors_it_says_so_and_succeeds_later";
+            let output = child.args(["--exact", name]).env(MARK, "1").output().unwrap();
+            let text = String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.success() && text.contains("1 passed"), "{text}");
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let directory = Directory::open(dir.path()).unwrap();
+        let mut notices = Notices::new();
+        let before = getrlimit(Resource::Nofile);
+        setrlimit(Resource::Nofile, Rlimit { current: Some(0), ..before }).unwrap();
+        let refused = notices.listen_to(&directory);
+        setrlimit(Resource::Nofile, before).unwrap();
+        assert_eq!(refused, Err(Errno::MFILE));
+        assert!(!notices.wait(&Doorbell::new().unwrap(), Instant::now(), true));
+        assert_eq!(notices.listen_to(&directory), Ok(()));
+    }
+}

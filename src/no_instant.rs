@@ -1,0 +1,37 @@
+//! [fs] Instant mode where there is none: nothing of this can be made.
+
+use std::time::Instant;
+
+use rustix::io::Errno;
+
+use crate::directory::Directory;
+
+#[derive(Debug)]
+pub(crate) enum Doorbell {}
+
+impl Doorbell {
+    pub(crate) fn new() -> Result<Self, Errno> {
+        Err(Errno::NOSYS)
+    }
+
+    pub(crate) fn ring(&self) {
+        match *self {}
+    }
+}
+
+#[derive(Debug)]
+pub(crate) enum Notices {}
+
+impl Notices {
+    pub(crate) fn new() -> Self {
+        unreachable!("BUG: there is no doorbell")
+    }
+
+    pub(crate) fn listen_to(&mut self, _: &Directory) -> Result<(), Errno> {
+        match *self {}
+    }
+
+    pub(crate) fn wait(&mut self, _: &Doorbell, _: Instant, _: bool) -> bool {
+        match *self {}
+    }
+}
