@@ -3,7 +3,7 @@
 //! The watcher writes it, a replica at a time; nobody who reads it makes the watcher wait for longer than it takes to
 //! copy pointers.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -35,7 +35,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     /// Those that say "not ready" too: their pool is known, and not ready.
-    handoffs: BTreeMap<ReplicaKey, Arc<Handoff>>,
+    handoffs: BTreeSet<ReplicaKey>,
     ready: usize,
     generation: u64,
     closed: bool,
@@ -63,8 +63,8 @@ impl Registry {
     /// A replica's handoff, if it is ready.
     pub fn get(&self, pool_id: &str, replica_id: &str) -> Option<HandoffPayload> {
         let key: &dyn ReplicaIds = &(pool_id, replica_id);
-        let handoff = self.shared.state.lock().handoffs.get(key).filter(|it| it.is_ready()).cloned();
-        handoff.map(|handoff| handoff.payload())
+        let handoff = self.shared.state.lock().handoffs.get(key).filter(|it| it.0.is_ready()).cloned();
+        handoff.map(|handoff| handoff.0.payload())
     }
 
     /// All that is ready, sorted by pool and replica.
@@ -99,7 +99,7 @@ impl Registry {
     /// `Duration::MAX` waits forever.
     pub fn wait_replica_ready(&self, pool_id: &str, replica_id: &str, timeout: Duration) -> bool {
         let key: &dyn ReplicaIds = &(pool_id, replica_id);
-        self.wait(timeout, |state| state.handoffs.get(key).is_some_and(|handoff| handoff.is_ready()))
+        self.wait(timeout, |state| state.handoffs.get(key).is_some_and(|handoff| handoff.0.is_ready()))
     }
 
     /// A number that grows with every change, and with nothing else.
@@ -141,16 +141,15 @@ impl Registry {
         let mut guard = self.shared.state.lock();
         let state = &mut *guard;
         let is_ready = handoff.as_ref().is_some_and(|handoff| handoff.is_ready());
-        // Removed and inserted anew: the key then shares its memory with the handoff that is in force.
-        let before = state.handoffs.remove(&replica);
+        let before = match &handoff {
+            Some(handoff) => state.handoffs.replace(ReplicaKey(handoff.clone())),
+            None => state.handoffs.take(&replica),
+        };
         let changed = match (&before, &handoff) {
-            (Some(before), Some(now)) => !Arc::ptr_eq(before, now),
+            (Some(before), Some(now)) => !Arc::ptr_eq(&before.0, now),
             (before, now) => before.is_some() != now.is_some(),
         };
-        let was_ready = before.is_some_and(|before| before.is_ready());
-        if let Some(handoff) = handoff {
-            state.handoffs.insert(ReplicaKey(handoff.clone()), handoff);
-        }
+        let was_ready = before.is_some_and(|before| before.0.is_ready());
         if changed {
             state.ready = state.ready + usize::from(is_ready) - usize::from(was_ready);
             state.generation += 1;
@@ -166,7 +165,7 @@ impl Registry {
     }
 
     fn all(&self) -> Vec<Arc<Handoff>> {
-        self.shared.state.lock().handoffs.values().cloned().collect()
+        self.shared.state.lock().handoffs.iter().map(|key| key.0.clone()).collect()
     }
 
     fn wait(&self, timeout: Duration, mut is_met: impl FnMut(&State) -> bool) -> bool {
@@ -196,8 +195,8 @@ impl State {
         let first: &dyn ReplicaIds = &(pool_id, "");
         self.handoffs
             .range::<dyn ReplicaIds, _>((Bound::Included(first), Bound::Unbounded))
-            .take_while(|(key, _)| key.ids().0 == pool_id)
-            .any(|(_, handoff)| handoff.is_ready())
+            .take_while(|key| key.ids().0 == pool_id.as_bytes())
+            .any(|key| key.0.is_ready())
     }
 }
 

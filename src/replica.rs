@@ -12,18 +12,19 @@ pub(crate) struct ReplicaKey(pub(crate) Arc<Handoff>);
 
 /// What a key can be looked up by: another key, or a borrowed pair of ids.
 pub(crate) trait ReplicaIds {
-    fn ids(&self) -> (&str, &str);
+    /// The bytes of pool and replica, which are in the same order as their texts.
+    fn ids(&self) -> (&[u8], &[u8]);
 }
 
 impl ReplicaIds for ReplicaKey {
-    fn ids(&self) -> (&str, &str) {
-        (self.0.pool_id(), self.0.replica_id())
+    fn ids(&self) -> (&[u8], &[u8]) {
+        self.0.id_bytes()
     }
 }
 
 impl ReplicaIds for (&str, &str) {
-    fn ids(&self) -> (&str, &str) {
-        *self
+    fn ids(&self) -> (&[u8], &[u8]) {
+        (self.0.as_bytes(), self.1.as_bytes())
     }
 }
 
@@ -55,7 +56,7 @@ impl Ord for dyn ReplicaIds + '_ {
 
 impl PartialEq for ReplicaKey {
     fn eq(&self, other: &Self) -> bool {
-        self.ids() == other.ids()
+        Arc::ptr_eq(&self.0, &other.0) || self.ids() == other.ids()
     }
 }
 

@@ -187,6 +187,7 @@ impl Scanner {
     fn look(&mut self, directory: &Directory, listing: &mut Listing) -> Result<bool, Error> {
         let entries = &mut listing.entries;
         entries.truncate(self.names.known().len());
+        entries.reserve_exact(self.names.known().len() - entries.len());
         let mut vanished = false;
         for (index, known) in self.names.known_mut().iter_mut().enumerate() {
             let seen = directory

@@ -9,7 +9,7 @@ use super::replica::{Contest, Told};
 use super::{Fault, Reconciler, Sync};
 use crate::event::HandoffEvent;
 use crate::listing::FileName;
-use crate::replica::{ReplicaIds, ReplicaKey};
+use crate::replica::ReplicaKey;
 
 /// An event; when the file that it is about became what it is (seconds, nanoseconds); and what it will have told.
 pub(super) type News = (HandoffEvent, Option<(i64, u32)>, Flight);
@@ -120,10 +120,9 @@ impl Reconciler {
             Subject::Replica(key) => self.replica_event(key),
             Subject::Conflict(key) => {
                 let contest = self.replicas.get(key)?.contest(&self.files)?;
-                let (pool_id, replica_id) = key.ids();
                 let event = HandoffEvent::Conflict {
-                    pool_id: pool_id.to_owned(),
-                    replica_id: replica_id.to_owned(),
+                    pool_id: key.0.pool_id().to_owned(),
+                    replica_id: key.0.replica_id().to_owned(),
                     winner: self.path(&contest.winner),
                     losers: contest.losers.iter().map(|loser| self.path(loser)).collect(),
                 };

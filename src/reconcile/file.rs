@@ -142,13 +142,29 @@ enum Again {
     List,
 }
 
+/// What is remembered of a file only until nothing about it is open.
 #[derive(Clone, Debug)]
-pub(super) struct File {
-    stamp: Option<Stamp>,
-    /// When that stamp was first seen.
+struct Open {
+    /// When its stamp was first seen.
     stamp_since: Instant,
     /// When the last read of that stamp began.
     read_began: Option<Instant>,
+    undecided: Option<Undecided>,
+    /// The name is not in the listings, or leads nowhere, since then.
+    missing_since: Option<Instant>,
+}
+
+impl Open {
+    fn new(now: Instant) -> Box<Self> {
+        Box::new(Self { stamp_since: now, read_began: None, undecided: None, missing_since: None })
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct File {
+    stamp: Option<Stamp>,
+    /// Nothing for nearly all files nearly all of the time: its stamp has settled, and it is what it was.
+    open: Option<Box<Open>>,
     /// The bytes were read when that stamp had been there for longer than [`RACY_WINDOW`].
     settled: bool,
     /// Every stamp since the version in force was read had that version's inode.
@@ -161,11 +177,8 @@ pub(super) struct File {
     pub(super) verdict: Option<Box<Verdict>>,
     /// A verdict on its way to the host.
     pub(super) ticket: Option<Ticket>,
-    undecided: Option<Undecided>,
     /// The last version that was found to be a leftover.
     pub(super) leftover: Option<Box<Leftover>>,
-    /// The name is not in the listings, or leads nowhere, since then.
-    missing_since: Option<Instant>,
     /// Waits in the queue of reads.
     pub(super) read_queued: bool,
 }
@@ -183,8 +196,7 @@ impl File {
     pub(super) fn new(now: Instant, initial: bool) -> Self {
         Self {
             stamp: None,
-            stamp_since: now,
-            read_began: None,
+            open: Some(Open::new(now)),
             settled: false,
             in_place: false,
             unread: false,
@@ -192,9 +204,7 @@ impl File {
             version: None,
             verdict: None,
             ticket: None,
-            undecided: None,
             leftover: None,
-            missing_since: None,
             read_queued: false,
         }
     }
@@ -213,7 +223,7 @@ impl File {
     }
 
     pub(super) fn rank(&self) -> Option<Rank> {
-        let missing_since = self.missing_since;
+        let missing_since = self.open.as_ref().and_then(|open| open.missing_since);
         self.version.as_ref().map(|version| Rank {
             is_there: missing_since.is_none(),
             missing_since,
@@ -222,8 +232,7 @@ impl File {
     }
 
     pub(super) fn is_undecided(&self) -> bool {
-        self.undecided.is_some()
-            || self.missing_since.is_some()
+        self.open.as_ref().is_some_and(|open| open.undecided.is_some() || open.missing_since.is_some())
             || self.read_queued
             || self.unread && self.verdict.is_none()
     }
@@ -237,14 +246,15 @@ impl File {
     pub(super) fn seen(&mut self, now: Instant, seen: Seen, settle_time: Duration) -> Step {
         match seen {
             Seen::File(stamp) => {
-                let came_back = self.missing_since.take().is_some();
+                let came_back = self.open.as_mut().is_some_and(|open| open.missing_since.take().is_some());
                 let changed = self.stamped(now, stamp);
-                let due = self.read_began.is_none_or(|began| now.duration_since(began) >= CONFIRM);
-                if changed || came_back || self.unread || due && (!self.settled || self.undecided.is_some()) {
-                    Step::Read
-                } else {
-                    Step::Nothing
-                }
+                self.close();
+                // Closed is only what has settled.
+                let due = self.open.as_ref().is_some_and(|open| {
+                    open.read_began.is_none_or(|began| now.duration_since(began) >= CONFIRM)
+                        && (!self.settled || open.undecided.is_some())
+                });
+                if changed || came_back || self.unread || due { Step::Read } else { Step::Nothing }
             }
             Seen::Other(kind) => {
                 self.unstamped();
@@ -256,7 +266,7 @@ impl File {
                 self.faulty(now, Fault::Unreadable(errno), unreadable(errno), settle_time, Again::List)
             }
             Seen::Vanished => {
-                let since = *self.missing_since.get_or_insert(now);
+                let since = *self.open(now).missing_since.get_or_insert(now);
                 if now.duration_since(since) < CONFIRM {
                     return Step::ListAt(since + CONFIRM);
                 }
@@ -265,7 +275,7 @@ impl File {
                 self.faulty(now, Fault::Unreadable(ENOENT), unreadable(ENOENT), settle_time, Again::List)
             }
             Seen::Absent => {
-                let since = *self.missing_since.get_or_insert(now);
+                let since = *self.open(now).missing_since.get_or_insert(now);
                 if now.duration_since(since) < CONFIRM {
                     return Step::ListAt(since + CONFIRM);
                 }
@@ -282,7 +292,7 @@ impl File {
 
     /// A complete listing does not have the name. A read then confirms what the listing said.
     pub(super) fn unlisted(&mut self, now: Instant) -> Step {
-        let since = *self.missing_since.get_or_insert(now);
+        let since = *self.open(now).missing_since.get_or_insert(now);
         if now.duration_since(since) < CONFIRM { Step::ListAt(since + CONFIRM) } else { Step::Read }
     }
 
@@ -324,7 +334,7 @@ impl File {
     /// When to read it again although nothing is undecided: its stamp cannot be trusted yet. Ever more rarely, and for
     /// what was there at the start only with the regular polls: reading a whole directory over and over helps nobody.
     pub(super) fn racy_look(&self, now: Instant) -> Option<Instant> {
-        let age = now.duration_since(self.stamp_since);
+        let age = now.duration_since(self.open.as_ref()?.stamp_since);
         (!self.settled && !self.initial && self.stamp.is_some() && age <= RACY_WINDOW)
             .then(|| now + age.max(LOOK_AGAIN))
     }
@@ -336,7 +346,31 @@ impl File {
     }
 
     fn missing_for(&self, now: Instant) -> Duration {
-        self.missing_since.map_or(Duration::ZERO, |since| now.duration_since(since))
+        let since = self.open.as_ref().and_then(|open| open.missing_since);
+        since.map_or(Duration::ZERO, |since| now.duration_since(since))
+    }
+
+    fn undecided(&self) -> Option<&Undecided> {
+        self.open.as_ref()?.undecided.as_ref()
+    }
+
+    fn decided(&mut self) {
+        if let Some(open) = &mut self.open {
+            open.undecided = None;
+        }
+        self.close();
+    }
+
+    /// Something is open about it.
+    fn open(&mut self, now: Instant) -> &mut Open {
+        self.open.get_or_insert_with(|| Open::new(now))
+    }
+
+    /// Forgets what is remembered of an open file, if it is none any more.
+    fn close(&mut self) {
+        if self.settled && self.open.as_ref().is_some_and(|it| it.undecided.is_none() && it.missing_since.is_none()) {
+            self.open = None;
+        }
     }
 
     fn good(&mut self, now: Instant, stamp: Stamp, recent: bool, hash: ContentHash, handoff: Arc<Handoff>) -> Step {
@@ -353,12 +387,12 @@ impl File {
         // What came after the start is recent whatever the wall clock says.
         let written = (recent || !self.initial) && mtime == (stamp.ctime, stamp.ctime_nanos);
         if written || self.version.is_some() && self.in_place {
-            let since = match self.undecided {
-                Some(Undecided::Candidate { hash: same, since }) if same == hash => since,
+            let since = match self.undecided() {
+                Some(Undecided::Candidate { hash: same, since }) if *same == hash => *since,
                 _ => now,
             };
             if now.duration_since(since) < CONFIRM {
-                self.undecided = Some(Undecided::Candidate { hash, since });
+                self.open(now).undecided = Some(Undecided::Candidate { hash, since });
                 return Step::ReadAt(since + CONFIRM);
             }
         }
@@ -370,7 +404,7 @@ impl File {
 
     /// The content is that of the version in force, and nothing else is open.
     fn decide(&mut self) {
-        self.undecided = None;
+        self.decided();
         self.verdict = None;
         self.leftover = None;
         self.in_place = true;
@@ -379,19 +413,19 @@ impl File {
     fn faulty(&mut self, now: Instant, fault: Fault, error: Error, settle_time: Duration, again: Again) -> Step {
         self.unread = matches!(fault, Fault::Unreadable(_));
         if self.verdict.as_ref().is_some_and(|verdict| verdict.fault == fault) {
-            self.undecided = None;
+            self.decided();
             return Step::Nothing;
         }
-        let since = match self.undecided {
-            Some(Undecided::Suspect { fault: same, since }) if same == fault => since,
+        let since = match self.undecided() {
+            Some(Undecided::Suspect { fault: same, since }) if *same == fault => *since,
             _ => now,
         };
         if now.duration_since(since) < settle_time {
             // A suspect that turns into another one is being written: what was there at the start is no more.
-            if matches!(self.undecided, Some(Undecided::Suspect { fault: other, .. }) if other != fault) {
+            if matches!(self.undecided(), Some(Undecided::Suspect { fault: other, .. }) if *other != fault) {
                 self.initial = false;
             }
-            self.undecided = Some(Undecided::Suspect { fault, since });
+            self.open(now).undecided = Some(Undecided::Suspect { fault, since });
             // A read is cheap, and sees the rest of the bytes arrive; a listing only has to confirm.
             let end = since + settle_time;
             return match again {
@@ -399,17 +433,19 @@ impl File {
                 Again::List => Step::ListAt(end),
             };
         }
-        self.undecided = None;
+        self.decided();
         self.verdict = Some(Box::new(Verdict { fault, error, told: false }));
         Step::Rejected
     }
 
     fn found(&mut self, began: Instant, now: Instant, stamp: Stamp) {
-        self.missing_since = None;
         self.stamped(now, stamp);
         self.unread = false;
-        self.read_began = Some(began);
-        self.settled = began.saturating_duration_since(self.stamp_since) > RACY_WINDOW;
+        if let Some(open) = &mut self.open {
+            open.missing_since = None;
+            open.read_began = Some(began);
+            self.settled |= began.saturating_duration_since(open.stamp_since) > RACY_WINDOW;
+        }
     }
 
     /// Returns whether the stamp is another one than before.
@@ -421,7 +457,7 @@ impl File {
         let inode = |stamp: Stamp| (stamp.device, stamp.inode);
         self.in_place &= before.is_some_and(|before| inode(before) == inode(stamp));
         self.initial &= before.is_none();
-        self.stamp_since = now;
+        self.open(now).stamp_since = now;
         self.settled = false;
         true
     }

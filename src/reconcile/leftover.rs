@@ -144,7 +144,7 @@ impl Reconciler {
     /// replaced names another process.
     pub(crate) fn poll_process(&mut self) -> Option<(FileName, u32)> {
         while let Some(name) = self.processes.pop_front() {
-            if let Some(pid) = self.files.get(&name).and_then(File::process) {
+            if let Some(pid) = self.files.get(&name).and_then(|file| file.process()) {
                 return Some((name, pid));
             }
         }

@@ -92,8 +92,8 @@ pub(crate) struct Reconciler {
     dir: PathBuf,
     settle_time: Duration,
     schedule: Schedule,
-    files: BTreeMap<FileName, File>,
-    replicas: BTreeMap<ReplicaKey, Replica>,
+    files: BTreeMap<FileName, Box<File>>,
+    replicas: BTreeMap<ReplicaKey, Box<Replica>>,
     reads: VecDeque<FileName>,
     check_processes: bool,
     processes: VecDeque<FileName>,
@@ -185,7 +185,7 @@ impl Reconciler {
             let mut file = File::new(now, initial);
             let before = Before::of(&file);
             let step = file.seen(now, entry.seen, self.settle_time);
-            self.files.insert(entry.name.clone(), file);
+            self.files.insert(entry.name.clone(), Box::new(file));
             steps.push((entry.name.clone(), before, step));
         }
         for (name, before, step) in steps {
@@ -297,6 +297,7 @@ impl Reconciler {
         if let Some(name) = self.reads.pop_front().or_else(|| self.schedule.pop_read(now)) {
             return Some(name);
         }
+        self.reads.shrink_to(64);
         if std::mem::take(&mut self.round_open) && self.availability.error.take().is_some() {
             self.differs(&Subject::Availability);
         }

@@ -82,7 +82,10 @@ impl Outbox {
 
     /// The next subject to make an event of.
     pub(super) fn pop(&mut self) -> Option<Subject> {
-        let subject = self.due.pop_front()?;
+        let Some(subject) = self.due.pop_front() else {
+            self.due.shrink_to(64);
+            return None;
+        };
         self.is_due.remove(&subject);
         Some(subject)
     }

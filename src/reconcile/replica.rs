@@ -34,8 +34,8 @@ pub(super) struct Contest {
 
 #[derive(Debug, Default)]
 pub(super) struct Replica {
-    /// Sorted by name.
-    claims: Vec<FileName>,
+    /// Sorted by name; nearly always one.
+    claims: Box<[FileName]>,
     told: Option<Told>,
     /// Why the claim ended of the file that the host was told of; else, of the first one that ended since.
     removal: Option<RemovedReason>,
@@ -47,12 +47,14 @@ pub(super) struct Replica {
 impl Replica {
     pub(super) fn claim(&mut self, name: &FileName) {
         if let Err(place) = self.claims.binary_search(name) {
-            self.claims.insert(place, name.clone());
+            let mut claims = std::mem::take(&mut self.claims).into_vec();
+            claims.insert(place, name.clone());
+            self.claims = claims.into_boxed_slice();
         }
     }
 
     pub(super) fn withdraw(&mut self, name: &FileName, reason: RemovedReason) {
-        self.claims.retain(|claim| claim != name);
+        self.claims = self.claims.iter().filter(|claim| *claim != name).cloned().collect();
         if self.removal.is_none() || self.told.as_ref().is_some_and(|told| told.file == *name) {
             self.removal = Some(reason);
         }
@@ -68,23 +70,24 @@ impl Replica {
     }
 
     /// The file in force: that of the highest rank, then the greater name.
-    pub(super) fn winner(&self, files: &BTreeMap<FileName, File>) -> Option<&FileName> {
-        self.claims.iter().max_by_key(|name| (files.get(*name).and_then(File::rank), *name))
+    pub(super) fn winner(&self, files: &BTreeMap<FileName, Box<File>>) -> Option<&FileName> {
+        self.claims.iter().max_by_key(|name| (files.get(*name).and_then(|file| file.rank()), *name))
     }
 
     /// `None` unless two files that are there claim it.
-    pub(super) fn contest(&self, files: &BTreeMap<FileName, File>) -> Option<Contest> {
+    pub(super) fn contest(&self, files: &BTreeMap<FileName, Box<File>>) -> Option<Contest> {
         if self.claims.len() < 2 {
             return None;
         }
         let winner = self.winner(files)?;
-        let is_there = |name: &&FileName| files.get(*name).and_then(File::rank).is_some_and(|rank| rank.is_there);
+        let is_there =
+            |name: &&FileName| files.get(*name).and_then(|file| file.rank()).is_some_and(|rank| rank.is_there);
         let losers: Vec<_> = self.claims.iter().filter(|name| *name != winner).filter(is_there).cloned().collect();
         (!losers.is_empty()).then(|| Contest { winner: winner.clone(), losers })
     }
 
     /// Why the host should no longer hold it.
-    pub(super) fn removal(&self, files: &BTreeMap<FileName, File>) -> RemovedReason {
+    pub(super) fn removal(&self, files: &BTreeMap<FileName, Box<File>>) -> RemovedReason {
         match self.winner(files) {
             Some(_) => RemovedReason::NotReady,
             None => self.removal.unwrap_or(RemovedReason::FileRemoved),

@@ -26,47 +26,53 @@ pub(super) struct Names {
     /// How many of them the last listing did not show.
     unlisted: usize,
     /// The names of the listing under way, one after the other, each with a NUL behind it: no name has one inside.
+    /// Empty as long as they are those of the last listing.
     raw: Vec<u8>,
     /// The same of the last listing that was complete.
     last_raw: Vec<u8>,
-    /// Where each name is in `raw`. Only its buffer outlives a call.
-    spans: Vec<(usize, usize)>,
+    /// How much of `last_raw` the listing under way has repeated; `None` once it differs.
+    repeats: Option<usize>,
 }
 
 impl Names {
     /// Begins a listing. One that is never finished changes nothing.
     pub(super) fn start(&mut self) {
         self.raw.clear();
+        self.repeats = Some(0);
     }
 
     /// Adds a name to the listing under way, in whatever order and as often as the directory says.
     pub(super) fn push(&mut self, name: &[u8]) {
+        if let Some(at) = self.repeats {
+            let rest = &self.last_raw[at..];
+            if rest.starts_with(name) && rest.get(name.len()) == Some(&0) {
+                self.repeats = Some(at + name.len() + 1);
+                return;
+            }
+            self.differs_from(at);
+        }
         self.raw.extend_from_slice(name);
         self.raw.push(0);
     }
 
     /// Ends the listing: it was complete.
     pub(super) fn finish(&mut self) {
-        // The common case of a directory that is listed again: then `listed` also stands as it is.
-        if self.raw == self.last_raw {
-            return;
+        if let Some(at) = self.repeats {
+            // The common case of a directory that is listed again: then `listed` also stands as it is.
+            if at == self.last_raw.len() {
+                return;
+            }
+            self.differs_from(at);
         }
-        self.spans.clear();
-        let mut start = 0;
-        for name in self.raw.split_inclusive(|&byte| byte == 0) {
-            self.spans.push((start, start + name.len() - 1));
-            start += name.len();
-        }
-        let raw = &self.raw;
+        let mut listed: Vec<&[u8]> = self.raw.split(|&byte| byte == 0).filter(|name| !name.is_empty()).collect();
         // A directory may show a name twice when it is renamed while being listed.
-        self.spans.sort_unstable_by(|a, b| raw[a.0..a.1].cmp(&raw[b.0..b.1]));
-        self.spans.dedup_by(|a, b| raw[a.0..a.1] == raw[b.0..b.1]);
+        listed.sort_unstable();
+        listed.dedup();
 
-        let mut merged = Vec::with_capacity(self.spans.len());
+        let mut merged = Vec::with_capacity(listed.len());
         self.unlisted = 0;
         let mut known = std::mem::take(&mut self.known).into_iter().peekable();
-        for &(from, to) in &self.spans {
-            let name = &raw[from..to];
+        for name in listed {
             while let Some(other) = known.next_if(|known| known.name.as_encoded_bytes() < name) {
                 merged.push(Known { listed: false, ..other });
                 self.unlisted += 1;
@@ -81,12 +87,17 @@ impl Names {
             self.unlisted += 1;
         }
         self.known = merged;
-        std::mem::swap(&mut self.raw, &mut self.last_raw);
-        // Memory follows the number of files that there are, not the largest number that there ever was.
-        self.raw.clear();
-        self.raw.shrink_to(2 * self.last_raw.len());
-        fit(&mut self.last_raw);
-        fit(&mut self.spans);
+        self.known.shrink_to_fit();
+        // Names change rarely: what only their change needs is not kept.
+        self.last_raw = std::mem::take(&mut self.raw);
+        self.last_raw.shrink_to_fit();
+    }
+
+    /// The listing under way is that of the last time up to there.
+    fn differs_from(&mut self, at: usize) {
+        self.repeats = None;
+        self.raw.reserve(self.last_raw.len());
+        self.raw.extend_from_slice(&self.last_raw[..at]);
     }
 
     /// All known names, sorted by their bytes.
@@ -208,6 +219,6 @@ mod tests {
         names.forget(false);
         list(&mut names, &["b"]);
         assert!(names.known.capacity() < 1000, "{}", names.known.capacity());
-        assert!(names.raw.capacity() + names.last_raw.capacity() + names.spans.capacity() < 4000);
+        assert!(names.raw.capacity() + names.last_raw.capacity() < 4000);
     }
 }

@@ -33,6 +33,9 @@ const RECENT: Duration = Duration::from_secs(3);
 /// took. A writer that never rests must not cost the host a processor.
 const EARLY_SCANS: (Duration, u32) = (Duration::from_millis(5), 5);
 
+/// A listing longer than this is not kept for the next one.
+const KEPT_ENTRIES: usize = 1000;
+
 /// Where the result of a rescan goes.
 type Asked = Sender<Result<(), Error>>;
 
@@ -241,6 +244,10 @@ impl Worker {
         match &scan {
             Ok(_) => self.core.handle_listing(began, now, &self.listing),
             Err(error) => self.core.handle_scan_error(began, now, error.clone()),
+        }
+        // Of a large directory it is worth more than the time that it takes to make it again.
+        if self.listing.entries.len() > KEPT_ENTRIES {
+            self.listing = Listing::default();
         }
         scan
     }
