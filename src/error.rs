@@ -148,6 +148,11 @@ impl Error {
         Self(Arc::new(Inner { kind, message: message.into(), path: None, field: None, position: None, source: None }))
     }
 
+    /// What is asked of a watcher that will not do it any more.
+    pub(crate) fn stopped() -> Self {
+        Self::new(ErrorKind::Stopped, "the watcher has been stopped")
+    }
+
     /// `doing` completes the sentence "cannot …".
     pub(crate) fn io(doing: &str, path: &Path, source: io::Error) -> Self {
         let mut error = Self::new(ErrorKind::Io, format!("cannot {doing}: {source}")).with_path(path);

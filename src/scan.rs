@@ -22,6 +22,8 @@ mod names;
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
@@ -64,6 +66,8 @@ pub(crate) struct Scanner {
     relied_on: Option<Instant>,
     buffer: Vec<u8>,
     listings: u64,
+    /// A scan that is under way ends when this becomes true.
+    stop: Arc<AtomicBool>,
     /// [`keeps_its_stamp`]; tests decide for themselves.
     trusts: fn(&Directory, &Stamp) -> bool,
 }
@@ -91,6 +95,7 @@ impl Scanner {
             relied_on: None,
             buffer: Vec::with_capacity(BUFFER_BYTES),
             listings: 0,
+            stop: Arc::default(),
             trusts: keeps_its_stamp,
         }
     }
@@ -98,6 +103,11 @@ impl Scanner {
     /// Refuses a directory that the policy does not trust.
     pub(crate) fn trusting(self, trust: Option<TrustPolicy>) -> Self {
         Self { trust, ..self }
+    }
+
+    /// Breaks off a scan, however large the directory is, when this becomes true.
+    pub(crate) fn until(self, stop: Arc<AtomicBool>) -> Self {
+        Self { stop, ..self }
     }
 
     /// Opens the directory for a scan. The files that the scan finds are to be read from it.
@@ -117,7 +127,7 @@ impl Scanner {
     /// # Errors
     /// [`ErrorKind::Io`](crate::ErrorKind::Io) when the directory cannot be listed to its end, or when the process ran
     /// out of memory or descriptors; `listing` then holds nothing that may be used. A single file that cannot be looked
-    /// at is no error, but [`Seen::Failed`].
+    /// at is no error, but [`Seen::Failed`]. [`ErrorKind::Stopped`](crate::ErrorKind::Stopped) when it was broken off.
     pub(crate) fn scan(&mut self, directory: &Directory, now: Instant, listing: &mut Listing) -> Result<(), Error> {
         // Whatever fails below: the next scan lists.
         let relied_on = self.relied_on.take();
@@ -160,8 +170,11 @@ impl Scanner {
     fn list(&mut self, directory: &Directory, now: Instant, quiet: bool, listing: &mut Listing) -> Result<(), Error> {
         self.listings += 1;
         self.names.start();
-        read_names(directory, &mut self.buffer, &mut self.names)
+        read_names(directory, &mut self.buffer, &mut self.names, &self.stop)
             .map_err(|errno| Error::io("list the directory", &self.path, errno.into()))?;
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(Error::stopped());
+        }
         self.names.finish();
         self.look(directory, listing)?;
         if self.names.has_unlisted() {
@@ -190,6 +203,9 @@ impl Scanner {
         entries.reserve_exact(self.names.known().len() - entries.len());
         let mut vanished = false;
         for (index, known) in self.names.known_mut().iter_mut().enumerate() {
+            if self.stop.load(Ordering::Relaxed) {
+                return Err(Error::stopped());
+            }
             let seen = directory
                 .look_at(&known.name, self.follow_symlinks)
                 .map_err(|errno| Error::io("look at the file", &self.path.join(&*known.name), errno.into()))?;
@@ -198,7 +214,7 @@ impl Scanner {
             known.absent = absent;
             match entries.get_mut(index) {
                 Some(entry) => {
-                    if !std::sync::Arc::ptr_eq(&entry.name, &known.name) {
+                    if !Arc::ptr_eq(&entry.name, &known.name) {
                         entry.name = known.name.clone();
                     }
                     entry.seen = seen;
@@ -212,10 +228,12 @@ impl Scanner {
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
-fn read_names(directory: &Directory, buffer: &mut Vec<u8>, names: &mut Names) -> Result<(), Errno> {
+fn read_names(directory: &Directory, buffer: &mut Vec<u8>, names: &mut Names, stop: &AtomicBool) -> Result<(), Errno> {
     let mut entries = rustix::fs::RawDir::new(directory, buffer.spare_capacity_mut());
     while let Some(entry) = entries.next() {
         match entry {
+            // What is missing does not matter: the caller looks at no name then.
+            _ if stop.load(Ordering::Relaxed) => return Ok(()),
             Ok(entry) => push(names, entry.file_name().to_bytes()),
             Err(Errno::INTR) => {}
             Err(errno) => return Err(errno),
@@ -225,7 +243,7 @@ fn read_names(directory: &Directory, buffer: &mut Vec<u8>, names: &mut Names) ->
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn read_names(directory: &Directory, _: &mut Vec<u8>, names: &mut Names) -> Result<(), Errno> {
+fn read_names(directory: &Directory, _: &mut Vec<u8>, names: &mut Names, _: &AtomicBool) -> Result<(), Errno> {
     for entry in rustix::fs::Dir::read_from(directory)? {
         push(names, entry?.file_name().to_bytes());
     }

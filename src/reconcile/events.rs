@@ -4,8 +4,9 @@
 
 use std::path::PathBuf;
 
+use super::file::Version;
 use super::outbox::{Subject, Ticket};
-use super::replica::{Contest, Told};
+use super::replica::{Contest, Replica, Told};
 use super::{Fault, Reconciler, Sync};
 use crate::event::HandoffEvent;
 use crate::listing::FileName;
@@ -85,7 +86,7 @@ impl Reconciler {
                 verdict.is_some_and(|verdict| !verdict.told)
             }
             Subject::Replica(key) => {
-                self.replicas.get(key).is_some_and(|replica| replica.told() != self.desired(key).as_ref())
+                self.replicas.get(key).is_some_and(|replica| replica.told() != self.desired_of(replica).as_ref())
             }
             Subject::Conflict(key) => self.replicas.get(key).is_some_and(|replica| {
                 let contest = replica.contest(&self.files);
@@ -96,14 +97,15 @@ impl Reconciler {
 
     /// The event of a subject, if there is anything to tell; when the file that it is about became what it is.
     pub(super) fn event(&self, subject: &Subject) -> Option<News> {
-        if matches!(subject, Subject::Synced) {
-            return Some((HandoffEvent::Synced, None, Flight::Synced));
-        }
-        if !self.is_different(subject) {
-            return None;
+        match subject {
+            Subject::Synced => return Some((HandoffEvent::Synced, None, Flight::Synced)),
+            // Says by itself whether there is a difference.
+            Subject::Replica(key) => return self.replica_event(key),
+            _ if !self.is_different(subject) => return None,
+            _ => {}
         }
         match subject {
-            Subject::Synced => None,
+            Subject::Synced | Subject::Replica(_) => None,
             Subject::Availability => {
                 let event = match self.availability.error.clone() {
                     Some(error) => HandoffEvent::Unavailable { error },
@@ -117,7 +119,6 @@ impl Reconciler {
                 let error = verdict.error.clone().with_path(&file);
                 Some((HandoffEvent::Invalid { file, error }, None, Flight::Invalid(name.clone(), verdict.fault)))
             }
-            Subject::Replica(key) => self.replica_event(key),
             Subject::Conflict(key) => {
                 let contest = self.replicas.get(key)?.contest(&self.files)?;
                 let event = HandoffEvent::Conflict {
@@ -133,10 +134,10 @@ impl Reconciler {
 
     fn replica_event(&self, key: &ReplicaKey) -> Option<News> {
         let replica = self.replicas.get(key)?;
-        let desired = self.desired(key);
-        let version = desired.as_ref().and_then(|told| self.files.get(&told.file)?.version.as_ref());
-        let changed = version.and_then(|version| version.changed);
+        let desired = self.desired_of(replica);
+        let changed = self.in_force_of(replica).and_then(|(_, version)| version.changed);
         let event = match (replica.told(), &desired) {
+            (before, now) if before == now.as_ref() => return None,
             (None, None) => return None,
             (None, Some(now)) => {
                 HandoffEvent::Ready { file: self.path(&now.file), payload: now.handoff.payload(), latency: None }
@@ -158,10 +159,19 @@ impl Reconciler {
 
     /// What the host should hold of a replica: nothing where no file claims it, or the one in force says "not ready".
     fn desired(&self, key: &ReplicaKey) -> Option<Told> {
-        let file = self.replicas.get(key)?.winner(&self.files)?;
-        let version = self.files.get(file)?.version.as_ref()?;
+        self.desired_of(self.replicas.get(key)?)
+    }
+
+    fn desired_of(&self, replica: &Replica) -> Option<Told> {
+        let (file, version) = self.in_force_of(replica)?;
         let told = || Told { file: file.clone(), hash: version.hash, handoff: version.handoff.clone() };
         version.handoff.is_ready().then(told)
+    }
+
+    /// The file in force of a replica, and its version.
+    pub(super) fn in_force_of<'a>(&'a self, replica: &'a Replica) -> Option<(&'a FileName, &'a Version)> {
+        let file = replica.winner(&self.files)?;
+        Some((file, self.files.get(file)?.version.as_ref()?))
     }
 
     /// Where the ticket of a subject's event on its way is kept; `None` where the subject is gone.

@@ -307,8 +307,8 @@ impl Reconciler {
     /// The next registry entry that is another one now.
     pub(crate) fn poll_registry(&mut self) -> Option<RegistryChange> {
         let replica = self.registry_changes.pop()?;
-        let winner = self.replicas.get(&replica).and_then(|it| it.winner(&self.files));
-        let handoff = winner.and_then(|name| self.files.get(name)?.version.as_ref()).map(|it| it.handoff.clone());
+        let in_force = self.replicas.get(&replica).and_then(|it| self.in_force_of(it));
+        let handoff = in_force.map(|(_, version)| version.handoff.clone());
         Some(RegistryChange { replica, handoff })
     }
 

@@ -71,6 +71,9 @@ impl Replica {
 
     /// The file in force: that of the highest rank, then the greater name.
     pub(super) fn winner(&self, files: &BTreeMap<FileName, Box<File>>) -> Option<&FileName> {
+        if let [only] = &*self.claims {
+            return Some(only);
+        }
         self.claims.iter().max_by_key(|name| (files.get(*name).and_then(|file| file.rank()), *name))
     }
 

@@ -45,7 +45,7 @@ pub(crate) struct Shared {
     pub(crate) channel: Channel,
     pub(crate) registry: Registry,
     pub(crate) meter: Meter,
-    stop: AtomicBool,
+    stop: Arc<AtomicBool>,
     bell: Bell,
     /// Who waits for a rescan; `None` once there will be none any more.
     rescans: Mutex<Option<Vec<Asked>>>,
@@ -60,7 +60,7 @@ impl Shared {
             channel: Channel::new(settings.channel_capacity, bell.clone()),
             registry: Registry::default(),
             meter: Meter::new(settings.poll_interval, settings.log.clone()),
-            stop: AtomicBool::new(false),
+            stop: Arc::default(),
             bell,
             rescans: Mutex::new(Some(Vec::new())),
         };
@@ -92,10 +92,10 @@ impl Shared {
         let (done, wait) = bounded(1);
         match self.rescans.lock().as_mut() {
             Some(rescans) => rescans.push(done),
-            None => return Err(stopped()),
+            None => return Err(Error::stopped()),
         }
         self.bell.ring();
-        wait.recv().unwrap_or_else(|_| Err(stopped()))
+        wait.recv().unwrap_or_else(|_| Err(Error::stopped()))
     }
 
     /// Runs what a thread does. A defect of this library must not take the host with it, nor leave it with a watcher that
@@ -139,10 +139,6 @@ fn not_instant(settings: &Settings, errno: Errno) -> Error {
     Error::io(action, &settings.runtime_dir, errno.into())
 }
 
-fn stopped() -> Error {
-    Error::new(ErrorKind::Stopped, "the watcher has been stopped")
-}
-
 /// What the scanning thread has for itself.
 pub(crate) struct Worker {
     settings: Settings,
@@ -167,7 +163,8 @@ impl Worker {
         Self {
             core: Reconciler::new(Instant::now(), &settings),
             scanner: Scanner::new(settings.runtime_dir.clone(), settings.follow_symlinks)
-                .trusting(settings.trust.clone()),
+                .trusting(settings.trust.clone())
+                .until(shared.stop.clone()),
             reader: Reader::new(settings.max_file_size, settings.follow_symlinks).trusting(settings.trust.clone()),
             processes: settings.check_processes.then(Processes::new),
             listing: Listing::default(),
@@ -235,6 +232,9 @@ impl Worker {
             self.scanner.scan(&directory, began, &mut self.listing)?;
             Ok(directory)
         });
+        if self.shared.is_stopped() {
+            return Err(Error::stopped());
+        }
         let now = Instant::now();
         if std::mem::take(&mut self.noticed) {
             let (least, times) = EARLY_SCANS;
