@@ -603,6 +603,14 @@ const char *handoff_last_error(void);
 const char *handoff_last_error_field(void);
 
 /**
+ * The file or directory that the last error is about: a path as the system has it, not necessarily UTF-8.
+ *
+ * Returns a string of the library, or NULL when it is about none. Valid as that of handoff_last_error().
+ * Thread: any; each has its own. In callbacks: yes. Since 0.1.0.
+ */
+const char *handoff_last_error_path(void);
+
+/**
  * The line in the document that the last error is about, counted from 1; -1 when it is about none.
  *
  * Thread: any; each has its own. In callbacks: yes. Since 0.1.0.

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::cell::RefCell;
 use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::status::HANDOFF_STOPPED;
@@ -12,13 +13,15 @@ use crate::watcher::panic_text;
 /// The last error of a thread, in the form in which C asks for it.
 pub(super) struct Last {
     pub(super) text: CString,
+    pub(super) path: Option<CString>,
     pub(super) field: Option<CString>,
     pub(super) line: i64,
     pub(super) column: i64,
 }
 
 thread_local! {
-    static LAST: RefCell<Last> = RefCell::new(Last { text: CString::default(), field: None, line: -1, column: -1 });
+    static LAST: RefCell<Last> =
+        RefCell::new(Last { text: CString::default(), path: None, field: None, line: -1, column: -1 });
 }
 
 /// Runs what a function that returns a status does.
@@ -59,6 +62,7 @@ fn remember(error: &Error) -> i32 {
     let place = |number: Option<usize>| number.and_then(|number| i64::try_from(number).ok()).unwrap_or(-1);
     let last = Last {
         text: c_text(&error.to_string()),
+        path: error.path().and_then(|path| CString::new(path.as_os_str().as_bytes()).ok()),
         field: error.field().map(c_text),
         line: place(error.line()),
         column: place(error.column()),

@@ -137,6 +137,15 @@ pub extern "C" fn handoff_last_error_field() -> *const c_char {
     guard::value(std::ptr::null(), || guard::last(|last| last.field.as_deref().map_or(std::ptr::null(), CStr::as_ptr)))
 }
 
+/// The file or directory that the last error is about: a path as the system has it, not necessarily UTF-8.
+///
+/// Returns a string of the library, or NULL when it is about none. Valid as that of handoff_last_error().
+/// Thread: any; each has its own. In callbacks: yes. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub extern "C" fn handoff_last_error_path() -> *const c_char {
+    guard::value(std::ptr::null(), || guard::last(|last| last.path.as_deref().map_or(std::ptr::null(), CStr::as_ptr)))
+}
+
 /// The line in the document that the last error is about, counted from 1; -1 when it is about none.
 ///
 /// Thread: any; each has its own. In callbacks: yes. Since 0.1.0.

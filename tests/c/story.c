@@ -119,6 +119,7 @@ static void invalid_and_unavailable(handoff_watcher *watcher) {
     snprintf(aside, sizeof aside, "%s.away", temporary_dir);
     CHECK(rename(temporary_dir, aside) == 0);
     CHECK_STATUS(HANDOFF_ERROR_IO, handoff_watcher_rescan(watcher));
+    CHECK_TEXT(temporary_dir, handoff_last_error_path());
     event = expect(watcher, HANDOFF_EVENT_UNAVAILABLE);
     CHECK(handoff_event_error_status(event) == HANDOFF_ERROR_IO && handoff_event_error_line(event) == -1);
     CHECK(handoff_event_file(event, NULL) == NULL);
@@ -162,6 +163,7 @@ static void documents(void) {
     json = NULL;
     CHECK_STATUS(HANDOFF_ERROR_SYNTAX, handoff_check("{\n\"pool_id\" 1}", 14, &json));
     CHECK(handoff_last_error_line() == 2 && handoff_last_error_column() > 0 && handoff_last_error_field() == NULL);
+    CHECK(handoff_last_error_path() == NULL);
     CHECK_STATUS(HANDOFF_ERROR_SCHEMA, handoff_check("{\"pool_id\":1}", 13, &json));
     CHECK_TEXT("pool_id", handoff_last_error_field());
     CHECK(json == NULL);
