@@ -1,0 +1,301 @@
+"""The watcher: events as an iterator, as an asynchronous iterator, or by a callback."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import math
+import os
+import select
+import time
+import warnings
+from types import TracebackType
+from typing import Any, Callable
+
+from . import _abi, _host
+from ._abi import StrPath
+from ._errors import ConfigError, InternalError, StoppedError
+from ._events import Event
+from ._figures import Health, Stats
+from ._handle import Handle
+from ._native import ffi, lib
+from ._registry import Registry
+
+
+def watch(
+    runtime_dir: StrPath | None = None,
+    *,
+    on_event: Callable[[Event], object] | None = None,
+    poll_interval: float | None = None,
+    settle_time: float | None = None,
+    retry_backoff: tuple[float, float] | None = None,
+    max_file_size: int | None = None,
+    channel_capacity: int | None = None,
+    follow_symlinks: bool = True,
+    thread_name: str | None = None,
+) -> Watcher:
+    """Start to watch a directory of handoff files.
+
+    Without ``on_event`` the events are taken by iterating over the watcher. With it, each is given
+    to the callback, on a thread of the library and never two at once. An exception in the callback
+    is logged, to the logger ``handoff_watcher``, and means that the event is to come again. Such a
+    watcher lives until it is closed, whether or not anyone holds it; inside its callback
+    :meth:`Watcher.stop` may be called, and :meth:`Watcher.close` may not.
+
+    Every setting is checked, and nothing is clamped: what is out of its range is refused with
+    :class:`ConfigError`.
+
+    :param runtime_dir: The directory whose ``*.json`` files are watched. It need not exist: it is
+        waited for. A relative path is relative to the working directory at each poll. Default: the
+        environment variable ``POOL_MANAGERD_RUNTIME_DIR``, else ``.runtime/engines``.
+    :param poll_interval: Seconds from the start of one poll to that of the next. Default: 1; where
+        ``runtime_dir`` is not given either, what ``POOL_MANAGERD_WATCH_INTERVAL_MS`` says. Range: a
+        millisecond to a day.
+    :param settle_time: How many seconds unusable content must have stayed the same before it is
+        called invalid: until then it may be half-written. Default: 1. Range: 0 to an hour.
+    :param retry_backoff: Seconds before the first retry of an event, which double with each, and
+        the most that they become. Default: ``(0.1, 30)``. Range: a millisecond to a day.
+    :param max_file_size: The largest accepted file, in bytes. Default: 1 MiB. Range: 1 to 1 GiB.
+    :param channel_capacity: How many events are prepared ahead of the host; what does not fit loses
+        nothing. Default: 64. Range: 1 to 65536.
+    :param follow_symlinks: Whether handoffs may be symbolic links.
+    :param thread_name: The name of the scanning thread. Default: ``"handoff-watcher"``.
+    """
+    config = ffi.new("handoff_config *", {"struct_size": ffi.sizeof("handoff_config")})
+    # What a structure points to lives for as long as someone here holds it.
+    texts = []
+    if runtime_dir is None:
+        config.read_environment = 1
+    else:
+        texts.append(ffi.new("char[]", _abi.path("runtime_dir", runtime_dir)))
+        config.runtime_dir = texts[-1]
+    if thread_name is not None:
+        texts.append(ffi.new("char[]", _abi.text("thread_name", thread_name)))
+        config.thread_name = texts[-1]
+    first, most = retry_backoff or (None, None)
+    config.poll_interval_ms = _millis("poll_interval", poll_interval)
+    # 0 is C's word for the default, and a millisecond is practically at once.
+    config.settle_time_ms = _millis("settle_time", 0.001 if settle_time == 0 else settle_time)
+    config.retry_first_ms = _millis("retry_backoff", first)
+    config.retry_most_ms = _millis("retry_backoff", most)
+    config.max_file_size = _count("max_file_size", max_file_size)
+    config.channel_capacity = _count("channel_capacity", channel_capacity)
+    config.no_follow_symlinks = not follow_symlinks
+    config.log_level = _host.log_level()
+    config.on_log = _host.on_log
+    keep = None
+    if on_event is not None:
+        keep = config.user_data = ffi.new_handle(on_event)
+        config.on_event = _host.on_event
+    watcher = Watcher(Handle(config, keep))
+    if on_event is not None:
+        watcher._handle.hold(watcher)
+    return watcher
+
+
+class Watcher:
+    """A watched directory; made by :func:`watch`.
+
+    Close it: by ``with``, ``async with`` or :meth:`close`. What is still open when the interpreter
+    exits is closed then, which waits for a callback that is under way. What is garbage while it is
+    open is closed too, with a :class:`ResourceWarning`.
+
+    Any thread may use it, several at once too; each event goes to one of them. Waiting does not
+    hold the interpreter's lock, and ends at once at Ctrl-C. A forked child may not use it:
+    everything but :meth:`close`, which then does nothing, raises :class:`ForkedError`.
+    """
+
+    def __init__(self, handle: Handle) -> None:
+        self._handle = handle
+        self._stop_asked = False
+        self._registry = Registry(handle)
+
+    @property
+    def registry(self) -> Registry:
+        """What is ready now."""
+        return self._registry
+
+    def next(self, timeout: float | None = None) -> Event | None:
+        """Wait for the next event, and take it; ``None`` when none came in time.
+
+        ``timeout`` is in seconds; 0 does not wait, ``None`` waits for as long as it takes.
+
+        Raises :class:`StoppedError` when the watcher is stopped, also while this waits, and
+        :class:`ArgumentError` for a watcher that has a callback.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        return self._handle.call(self._next, deadline)
+
+    def wait_ready(
+        self, pool_id: str, replica_id: str | None = None, *, timeout: float | None = None
+    ) -> bool:
+        """Do the same as :meth:`Registry.wait_ready`."""
+        return self._registry.wait_ready(pool_id, replica_id, timeout=timeout)
+
+    def rescan(self) -> None:
+        """List the directory now, and return when the registry is up to date.
+
+        What needs time to be decided, half-written or gone missing, may still be undecided.
+
+        Raises :class:`IoError` when the directory cannot be listed, :class:`StoppedError`.
+        """
+        self._handle.call(lambda watcher: _abi.check(lib.handoff_watcher_rescan(watcher)))
+
+    def stats(self) -> Stats:
+        """Give the figures, as of the last round of the scanning thread."""
+        return Stats.from_dict(self._json(lib.handoff_watcher_stats_json))
+
+    def health(self) -> Health:
+        """Tell whether it does its work."""
+        return Health(**self._json(lib.handoff_watcher_health_json))
+
+    def stop(self) -> None:
+        """Ask for the end, and do not wait: iterations end, and no further callback starts.
+
+        It may be called from a callback and from the handler of a signal, and again. After
+        :meth:`close` it does nothing.
+        """
+        self._stop_asked = True
+        with contextlib.suppress(StoppedError):
+            self._handle.stop()
+
+    def close(self) -> None:
+        """Stop, wait for a callback that is under way, and free everything; again, do nothing.
+
+        When this has returned, nothing calls back any more.
+
+        Raises :class:`BusyError` inside a callback of this watcher, and in the handler of a signal
+        that interrupted a call to it: :meth:`stop` is for them.
+        """
+        self._stop_asked = True
+        self._handle.close()
+
+    async def aclose(self) -> None:
+        """Do the same as :meth:`close`, while the event loop goes on."""
+        self.stop()
+        # A callback that is under way may be waiting for this very loop.
+        await asyncio.to_thread(self.close)
+
+    def __iter__(self) -> Watcher:
+        return self
+
+    def __next__(self) -> Event:
+        try:
+            event = self.next()
+        except StoppedError:
+            raise StopIteration from None
+        assert event is not None, "there is no time that could be over"
+        return event
+
+    def __aiter__(self) -> Watcher:
+        return self
+
+    async def __anext__(self) -> Event:
+        # A long backlog is not to hold up everything else; nor is anything taken that a
+        # cancellation could then lose.
+        await asyncio.sleep(0)
+        try:
+            while (event := self._handle.call(self._take)) is None:
+                await self._readable()
+        except StoppedError:
+            raise StopAsyncIteration from None
+        return event
+
+    def __enter__(self) -> Watcher:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Watcher:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"<handoff_watcher.Watcher, {'open' if self._handle.is_open else 'closed'}>"
+
+    def __del__(self, _warn: Any = warnings.warn) -> None:
+        # Without one where the constructor was not reached.
+        handle: Handle | None = getattr(self, "_handle", None)
+        if handle is not None and handle.is_open:
+            _warn(f"unclosed {self!r}", ResourceWarning, source=self)
+            handle.abandon()
+
+    def _take(self, watcher: Any) -> Event | None:
+        place = ffi.new("handoff_event **")
+        try:
+            status = _abi.check(lib.handoff_watcher_next(watcher, 0, place))
+        except StoppedError:
+            self._raise_defect()
+            raise
+        return _abi.take(place[0]) if status == lib.HANDOFF_OK else None
+
+    def _next(self, watcher: Any, deadline: float | None) -> Event | None:
+        poll = None
+        while (event := self._take(watcher)) is None:
+            left = math.inf if deadline is None else deadline - time.monotonic()
+            if left <= 0:
+                break
+            if poll is None:
+                # Waiting in Python, so that a signal ends it at once; a stop makes it readable.
+                poll = select.poll()
+                poll.register(_abi.check(lib.handoff_watcher_fd(watcher)), select.POLLIN)
+            poll.poll(None if left == math.inf else math.ceil(min(left, 86_400) * 1000))
+        return event
+
+    async def _readable(self) -> None:
+        loop = asyncio.get_running_loop()
+        ready = asyncio.Event()
+        # A descriptor for each who waits: two of them do not take the loop's attention from each
+        # other, and it stays valid when someone closes the watcher meanwhile.
+        fd = self._handle.call(lambda it: os.dup(_abi.check(lib.handoff_watcher_fd(it))))
+        try:
+            loop.add_reader(fd, ready.set)
+            await ready.wait()
+        finally:
+            loop.remove_reader(fd)
+            os.close(fd)
+
+    def _raise_defect(self) -> None:
+        if not self._stop_asked:
+            error = self.health().error
+            if error is not None:
+                raise InternalError(error)
+
+    def _json(self, function: Any) -> Any:
+        return json.loads(self._handle.call(lambda it: _abi.string(function, it)) or b"")
+
+
+def _millis(name: str, seconds: float | None) -> int:
+    if seconds is None:
+        return 0
+    ms = seconds * 1000
+    if not 1 <= ms <= _MOST:
+        text = f"setting `{name}`: expected at least 0.001 seconds, found {seconds}"
+        raise ConfigError(text, field=name)
+    return round(ms)
+
+
+def _count(name: str, count: int | None) -> int:
+    if count is None:
+        return 0
+    if not 1 <= count <= _MOST:
+        raise ConfigError(f"setting `{name}`: expected at least 1, found {count}", field=name)
+    return count
+
+
+# C's own ranges are below it, and are C's to check.
+_MOST = 2**63
