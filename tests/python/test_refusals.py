@@ -1,0 +1,128 @@
+"""What is refused, and how: settings, arguments, documents, and a header that cffi cannot take."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+from pathlib import Path
+from typing import Any
+
+import handoff_watcher as h
+import pytest
+from conftest import HANDOFFS, ROOT, Directory
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"poll_interval": 0},
+        {"poll_interval": -1},
+        {"poll_interval": 0.0001},
+        {"poll_interval": float("nan")},
+        {"poll_interval": float("inf")},
+        {"poll_interval": 86_401},
+        {"settle_time": 3601},
+        {"settle_time": -0.1},
+        {"retry_backoff": (0, 1)},
+        {"retry_backoff": (2, 1)},
+        {"max_file_size": 0},
+        {"max_file_size": 2**64},
+        {"max_file_size": 2**31},
+        {"channel_capacity": 0},
+        {"channel_capacity": 65_537},
+        {"thread_name": ""},
+        {"runtime_dir": ""},
+    ],
+)
+def test_an_impossible_setting_is_refused_by_name(settings: dict[str, Any]) -> None:
+    with pytest.raises(h.ConfigError) as caught:
+        h.watch(**settings)
+    (name,) = settings
+    assert caught.value.field is not None and caught.value.field.startswith(name)
+    assert (caught.value.code, caught.value.kind) == (-1, "config")
+    assert isinstance(caught.value, (h.HandoffError, ValueError))
+
+
+def test_settings_reach_the_library(directory: Directory) -> None:
+    directory.handoff()
+    (directory.path / "link.json").symlink_to(directory.path / "pool-0-r0.json")
+    settings: dict[str, Any] = {"settle_time": 0, "max_file_size": 10, "follow_symlinks": False}
+    with h.watch(directory.path, thread_name="näme", channel_capacity=1, **settings) as watcher:
+        told = [watcher.next(30) for _ in range(3)]
+    kinds = {event.error_kind for event in told if isinstance(event, h.Invalid)}
+    assert kinds == {"too_large", "file_type"}
+
+
+def test_the_environment_says_what_is_not_given(
+    directory: Directory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory.handoff()
+    monkeypatch.setenv("POOL_MANAGERD_RUNTIME_DIR", str(directory.path))
+    with h.watch() as watcher:
+        assert isinstance(watcher.next(30), h.Ready)
+    monkeypatch.setenv("POOL_MANAGERD_WATCH_INTERVAL_MS", "soon")
+    with pytest.raises(h.ConfigError) as caught:
+        h.watch()
+    assert caught.value.field == "POOL_MANAGERD_WATCH_INTERVAL_MS"
+    # Asked for by name, a directory does not come with an interval from elsewhere.
+    h.watch(directory.path).close()
+
+
+def test_arguments_that_cannot_be(directory: Directory) -> None:
+    with h.watch(directory.path) as watcher:
+        for text in ("a\0b", "\ud800"):
+            with pytest.raises(h.ArgumentError) as caught:
+                watcher.registry.get("p", text)
+            assert caught.value.field == "replica_id"
+    with pytest.raises(h.ArgumentError):
+        h.watch("a\0b")
+    with pytest.raises(h.ArgumentError):
+        h.withdraw("a\0b", "p", "r")
+
+
+@pytest.mark.parametrize("path", sorted((HANDOFFS / "reject").iterdir()), ids=lambda it: it.name)
+def test_what_a_watcher_rejects_is_refused(path: Path, tmp_path: Path) -> None:
+    with pytest.raises(h.DocumentError) as caught:
+        h.check(path.read_bytes())
+    assert caught.value.kind in ("syntax", "schema")
+    with pytest.raises(h.DocumentError):
+        h.publish(tmp_path, path.read_bytes())
+
+
+@pytest.mark.parametrize("path", sorted((HANDOFFS / "accept").iterdir()), ids=lambda it: it.name)
+def test_what_a_watcher_accepts_survives_the_way_there_and_back(path: Path, tmp_path: Path) -> None:
+    payload = h.check(path.read_bytes())
+    assert h.check(payload) == payload == h.Payload.from_dict(payload.to_dict())
+    assert h.check(h.publish(tmp_path, payload).read_text()) == payload
+
+
+def test_a_document_that_json_cannot_say() -> None:
+    for document in ({"pool_id": object()}, "\ud800", {"pool_id": float("nan")}, ""):
+        with pytest.raises(h.DocumentError):
+            h.check(document)
+
+
+def test_the_error_of_a_path_says_which(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(h.IoError) as caught:
+        h.publish(tmp_path / "file", h.Payload("p", "r", "http://h"))
+    assert caught.value.path == tmp_path / "file"
+    with pytest.raises(h.SchemaError) as schema:
+        h.publish(tmp_path, h.Payload("p", "r", "no url"))
+    assert (schema.value.field, schema.value.path) == ("url", None)
+
+
+def test_the_header_for_python_is_the_checked_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "python" / "backend"))
+    backend = importlib.import_module("maturin_with_header")
+
+    header = (ROOT / "include" / "handoff_watcher.h").read_text()
+    taken = backend.declarations(header)
+    assert "#include" not in taken and 'extern "C"' not in taken
+    assert "#define HANDOFF_ERROR_CONFIG -1" in taken and "handoff_withdraw(" in taken
+    with pytest.raises(ValueError, match="cffi cannot take"):
+        backend.declarations("#define A B\n")
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    assert h.__version__ == importlib.metadata.version("handoff-watcher")
