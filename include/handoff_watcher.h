@@ -331,9 +331,11 @@ typedef struct handoff_config {
      */
     int32_t log_level;
     /**
-     * 0.
+     * 1: a notification of the kernel (inotify, Linux) lets the next scan begin at once, and a handoff is told within a
+     * fraction of a millisecond. Polling stays the truth: what notifications miss comes with the next poll.
+     * handoff_watcher_health() says whether it is in force.
      */
-    int32_t reserved;
+    int32_t instant;
     /**
      * Is called with each event. NULL: the host asks, by handoff_watcher_next().
      */
@@ -350,6 +352,26 @@ typedef struct handoff_config {
      * What the callbacks are given. It must be fit for use on other threads.
      */
     void *user_data;
+    /**
+     * 1: only handoffs are believed that belong to root, to the effective user of this process, or to one of
+     * trusted_uids, that nobody else may write (mode & 022 == 0), in a directory for which the same holds. The opened file
+     * and the opened directory are checked. A file that breaks a rule is "invalid", a directory "unavailable".
+     */
+    int32_t trust;
+    /**
+     * 1: a handoff with a "pid" is "invalid" if that process does not run, started after the handoff was written, or ran
+     * before this machine started; a replica whose process ends is "removed". Linux only, and only where the watcher
+     * shares the pid namespace of the engines.
+     */
+    int32_t check_processes;
+    /**
+     * More users that may own handoffs, with trust. NULL: none. Copied.
+     */
+    const uint32_t *trusted_uids;
+    /**
+     * How many trusted_uids there are.
+     */
+    uint64_t trusted_uid_count;
 } handoff_config;
 
 /**
@@ -491,6 +513,14 @@ typedef struct handoff_health {
      * 1: the last try to list the directory ended more than three intervals and two seconds ago.
      */
     int32_t stalled;
+    /**
+     * 1: instant mode was asked for, and is in force. 0: polling alone.
+     */
+    int32_t instant;
+    /**
+     * 0.
+     */
+    int32_t reserved;
 } handoff_health;
 
 /**
@@ -1034,8 +1064,9 @@ int32_t handoff_watcher_stats_json(const struct handoff_watcher *watcher, char *
 int32_t handoff_watcher_health(const struct handoff_watcher *watcher, struct handoff_health *health);
 
 /**
- * Whether the watcher does its work, as JSON: {"running", "available", "stalled", "error"}, with the text of why the
- * directory cannot be listed, or the watcher ended by itself.
+ * Whether the watcher does its work, as JSON: {"running", "available", "stalled", "error", "mode", "mode_error"}, with
+ * the text of why the directory cannot be listed, or the watcher ended by itself; "mode" is "instant" or "polling", and
+ * "mode_error" the text of why it is not the one that was asked for.
  *
  * watcher: not NULL.
  * json: not NULL; on HANDOFF_OK set to a string that is the host's, to be freed by handoff_string_free().
@@ -1110,6 +1141,6 @@ void handoff_string_free(char *string);
 
 /* The default configuration: handoff_config config = HANDOFF_CONFIG_INIT; Since 0.1.0. */
 #define HANDOFF_CONFIG_INIT \
-    {sizeof(handoff_config), NULL, 0, 0, 0, 0, 0, 0, NULL, 0, 0, 0, 0, NULL, NULL, NULL, NULL}
+    {sizeof(handoff_config), NULL, 0, 0, 0, 0, 0, 0, NULL, 0, 0, 0, 0, NULL, NULL, NULL, NULL, 0, 0, NULL, 0}
 
 #endif /* HANDOFF_WATCHER_H */

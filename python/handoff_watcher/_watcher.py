@@ -10,6 +10,7 @@ import os
 import select
 import time
 import warnings
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Callable
 
@@ -33,6 +34,10 @@ def watch(
     max_file_size: int | None = None,
     channel_capacity: int | None = None,
     follow_symlinks: bool = True,
+    instant: bool = False,
+    trust: bool = False,
+    trusted_uids: Sequence[int] = (),
+    check_processes: bool = False,
     thread_name: str | None = None,
 ) -> Watcher:
     """Start to watch a directory of handoff files.
@@ -60,6 +65,13 @@ def watch(
     :param channel_capacity: How many events are prepared ahead of the host; what does not fit loses
         nothing. Default: 64. Range: 1 to 65536.
     :param follow_symlinks: Whether handoffs may be symbolic links.
+    :param instant: Whether a notification of the kernel (inotify, Linux) lets the next scan begin
+        at once. Polling stays the truth; :meth:`Watcher.health` says which is in force.
+    :param trust: Whether only handoffs are believed that belong to root, to this user or to
+        ``trusted_uids``, that nobody else may write, in a directory for which the same holds.
+    :param trusted_uids: More users that may own handoffs, with ``trust``.
+    :param check_processes: Whether the process that a handoff names in its ``pid`` has to run.
+        Linux only, and only where the watcher shares the pid namespace of the engines.
     :param thread_name: The name of the scanning thread. Default: ``"handoff-watcher"``.
     """
     config = ffi.new("handoff_config *", {"struct_size": ffi.sizeof("handoff_config")})
@@ -82,6 +94,12 @@ def watch(
     config.max_file_size = _count("max_file_size", max_file_size)
     config.channel_capacity = _count("channel_capacity", channel_capacity)
     config.no_follow_symlinks = not follow_symlinks
+    config.instant = instant
+    config.trust = trust
+    config.check_processes = check_processes
+    uids = ffi.new("uint32_t[]", list(trusted_uids))
+    config.trusted_uids = uids
+    config.trusted_uid_count = len(uids)
     config.log_level = _host.log_level()
     config.on_log = _host.on_log
     keep = None

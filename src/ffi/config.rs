@@ -11,6 +11,10 @@ use super::status::HANDOFF_OK;
 use crate::config::{HandoffWatcherConfig, Settings};
 use crate::error::Error;
 use crate::log::LevelFilter;
+use crate::trust::TrustPolicy;
+
+/// More is a number that nobody meant.
+const MOST_UIDS: usize = 65_536;
 
 /// What handoff_on_event returns when the event has been taken.
 pub const HANDOFF_ACCEPT: i32 = 0;
@@ -92,8 +96,10 @@ pub struct Config {
     /// The least important level that on_log is called for, HANDOFF_LOG_ERROR to HANDOFF_LOG_DEBUG. Default:
     /// HANDOFF_LOG_INFO.
     pub log_level: i32,
-    /// 0.
-    pub reserved: i32,
+    /// 1: a notification of the kernel (inotify, Linux) lets the next scan begin at once, and a handoff is told within a
+    /// fraction of a millisecond. Polling stays the truth: what notifications miss comes with the next poll.
+    /// handoff_watcher_health() says whether it is in force.
+    pub instant: i32,
     /// Is called with each event. NULL: the host asks, by handoff_watcher_next().
     pub on_event: OnEvent,
     /// Is called with each log line of this watcher. NULL: there are none.
@@ -102,6 +108,18 @@ pub struct Config {
     pub on_destroy: OnDestroy,
     /// What the callbacks are given. It must be fit for use on other threads.
     pub user_data: *mut c_void,
+    /// 1: only handoffs are believed that belong to root, to the effective user of this process, or to one of
+    /// trusted_uids, that nobody else may write (mode & 022 == 0), in a directory for which the same holds. The opened file
+    /// and the opened directory are checked. A file that breaks a rule is "invalid", a directory "unavailable".
+    pub trust: i32,
+    /// 1: a handoff with a "pid" is "invalid" if that process does not run, started after the handoff was written, or ran
+    /// before this machine started; a replica whose process ends is "removed". Linux only, and only where the watcher
+    /// shares the pid namespace of the engines.
+    pub check_processes: i32,
+    /// More users that may own handoffs, with trust. NULL: none. Copied.
+    pub trusted_uids: *const u32,
+    /// How many trusted_uids there are.
+    pub trusted_uid_count: u64,
 }
 
 // SAFETY: `repr(C)`; integers, pointers and optional functions, all of which may be zero; the numbers of 32 bits come in
@@ -124,17 +142,21 @@ impl Config {
         no_follow_symlinks: 0,
         read_environment: 0,
         log_level: 0,
-        reserved: 0,
+        instant: 0,
         on_event: None,
         on_log: None,
         on_destroy: None,
         user_data: std::ptr::null_mut(),
+        trust: 0,
+        check_processes: 0,
+        trusted_uids: std::ptr::null(),
+        trusted_uid_count: 0,
     };
 
     /// What it says, with the defaults where it says nothing; the ranges are checked when the watcher is started.
     ///
     /// # Safety
-    /// Its strings are NULL, or end with a NUL.
+    /// Its strings are NULL, or end with a NUL; its uids are NULL, or as many as it says.
     pub(super) unsafe fn settings(&self) -> Result<Settings, Error> {
         let read_environment = flag("read_environment", self.read_environment)?;
         let from_env = read_environment && (self.runtime_dir.is_null() || self.poll_interval_ms == 0);
@@ -155,10 +177,34 @@ impl Config {
         if let Some(name) = unsafe { argument::optional_text("thread_name", self.thread_name) }? {
             name.clone_into(&mut settings.thread_name);
         }
-        if self.reserved != 0 {
-            return Err(argument::refused("reserved", "expected 0"));
-        }
+        settings.instant = flag("instant", self.instant)?;
+        settings.check_processes = flag("check_processes", self.check_processes)?;
+        // SAFETY: the caller's word.
+        let uids = unsafe { self.uids() }?;
+        settings.trust = match flag("trust", self.trust)? {
+            true => Some(uids.iter().fold(TrustPolicy::this_user(), |policy, uid| policy.and_uid(*uid))),
+            false if uids.is_empty() => None,
+            false => return Err(argument::refused("trusted_uids", "expected none, as `trust` is 0")),
+        };
         Ok(settings)
+    }
+
+    /// # Safety
+    /// They are NULL, or as many as it says.
+    unsafe fn uids(&self) -> Result<&[u32], Error> {
+        let count = usize::try_from(self.trusted_uid_count).ok().filter(|count| *count <= MOST_UIDS);
+        let found = self.trusted_uid_count;
+        let count = count.ok_or_else(|| {
+            argument::refused("trusted_uid_count", &format!("expected 0 to {MOST_UIDS}, found {found}"))
+        })?;
+        match (self.trusted_uids.is_null(), count) {
+            (_, 0) => Ok(&[]),
+            (true, _) => {
+                Err(argument::refused("trusted_uids", "expected as many as trusted_uid_count says, found NULL"))
+            }
+            // SAFETY: the caller's word; the number is far from what a slice could not hold.
+            (false, count) => Ok(unsafe { std::slice::from_raw_parts(self.trusted_uids, count) }),
+        }
     }
 
     pub(super) fn log_level(&self) -> Result<LevelFilter, Error> {

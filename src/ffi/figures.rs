@@ -86,6 +86,10 @@ pub struct HandoffHealth {
     pub available: i32,
     /// 1: the last try to list the directory ended more than three intervals and two seconds ago.
     pub stalled: i32,
+    /// 1: instant mode was asked for, and is in force. 0: polling alone.
+    pub instant: i32,
+    /// 0.
+    pub reserved: i32,
 }
 
 // SAFETY: `repr(C)`; numbers, in pairs where they have 32 bits.
@@ -142,6 +146,8 @@ impl From<stats::Health> for HandoffHealth {
             running: i32::from(health.running),
             available: i32::from(health.available),
             stalled: i32::from(health.stalled),
+            instant: i32::from(health.mode == stats::Mode::Instant),
+            reserved: 0,
         }
     }
 }
@@ -197,8 +203,9 @@ pub unsafe extern "C" fn handoff_watcher_health(watcher: *const Watcher, health:
     unsafe { using(watcher, ask) }
 }
 
-/// Whether the watcher does its work, as JSON: {"running", "available", "stalled", "error"}, with the text of why the
-/// directory cannot be listed, or the watcher ended by itself.
+/// Whether the watcher does its work, as JSON: {"running", "available", "stalled", "error", "mode", "mode_error"}, with
+/// the text of why the directory cannot be listed, or the watcher ended by itself; "mode" is "instant" or "polling", and
+/// "mode_error" the text of why it is not the one that was asked for.
 ///
 /// watcher: not NULL.
 /// json: not NULL; on HANDOFF_OK set to a string that is the host's, to be freed by handoff_string_free().

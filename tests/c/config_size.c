@@ -14,6 +14,7 @@ int main(void) {
     handoff_watcher *watcher = NULL;
     struct newer newer;
     handoff_stats *small;
+    uint32_t uid = 1;
     size_t size, known = offsetof(handoff_config, poll_interval_ms);
     make_dir();
     write_handoff("p", 0, 1);
@@ -79,7 +80,15 @@ int main(void) {
     config.log_level = 5;
     CHECK_STATUS(HANDOFF_ERROR_INVALID_ARGUMENT, handoff_watcher_new(&config, &watcher));
     config = quick_config();
-    config.reserved = 1;
+    config.instant = 2;
+    CHECK_STATUS(HANDOFF_ERROR_INVALID_ARGUMENT, handoff_watcher_new(&config, &watcher));
+    config = quick_config();
+    config.trust = 1;
+    config.trusted_uid_count = 1;
+    CHECK_STATUS(HANDOFF_ERROR_INVALID_ARGUMENT, handoff_watcher_new(&config, &watcher));
+    config = quick_config();
+    config.trusted_uids = &uid;
+    config.trusted_uid_count = 1;
     CHECK_STATUS(HANDOFF_ERROR_INVALID_ARGUMENT, handoff_watcher_new(&config, &watcher));
     config = quick_config();
     config.thread_name = "\xff";
