@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use rustix::io::Errno;
 
 use crate::directory::Directory;
-use crate::instant::{Doorbell, Notices};
+use crate::instant::{self, Doorbell, Notices};
 
 /// A doorbell: rings any number of times, is heard once.
 #[derive(Clone, Debug)]
@@ -34,8 +34,9 @@ impl Bell {
 
     /// A bell that can be waited for together with the kernel's notifications.
     pub(crate) fn instant() -> Result<(Self, Ear), Errno> {
-        let doorbell = Arc::new(Doorbell::new()?);
-        Ok((Self::Descriptor(doorbell.clone()), Ear::Descriptor(doorbell, Notices::new())))
+        let (doorbell, notices) = instant::open()?;
+        let doorbell = Arc::new(doorbell);
+        Ok((Self::Descriptor(doorbell.clone()), Ear::Descriptor(doorbell, notices)))
     }
 
     pub(crate) fn ring(&self) {

@@ -20,15 +20,20 @@ use rustix::io::{Errno, read, write};
 use crate::directory::Directory;
 use crate::listing::is_handoff_name;
 
+/// The doorbell, and what is waited for together with it. Nothing is watched yet.
+///
+/// # Errors
+/// EMFILE, ENFILE or ENOMEM.
+pub(crate) fn open() -> Result<(Doorbell, Notices), Errno> {
+    let doorbell = Doorbell(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+    Ok((doorbell, Notices { inotify: None, watch: None }))
+}
+
 /// A bell that poll(2) hears.
 #[derive(Debug)]
 pub(crate) struct Doorbell(OwnedFd);
 
 impl Doorbell {
-    pub(crate) fn new() -> Result<Self, Errno> {
-        eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map(Self)
-    }
-
     pub(crate) fn ring(&self) {
         // It fails only when it has been rung 2^64 - 1 times and not been heard.
         let _ = write(&self.0, &1u64.to_ne_bytes());
@@ -48,10 +53,6 @@ pub(crate) struct Notices {
 }
 
 impl Notices {
-    pub(crate) fn new() -> Self {
-        Self { inotify: None, watch: None }
-    }
-
     /// Watches this directory, and no longer another; forgets what was notified so far.
     ///
     /// # Errors
