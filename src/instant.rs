@@ -156,8 +156,7 @@ mod tests {
     #[test]
     fn only_what_can_be_a_handoff_matters() {
         let dir = tempfile::tempdir().unwrap();
-        let doorbell = Doorbell::new().unwrap();
-        let mut notices = Notices::new();
+        let (doorbell, mut notices) = open().unwrap();
         notices.listen_to(&Directory::open(dir.path()).unwrap()).unwrap();
         for name in [".a.json.tmp", "a.json.bak", "a.txt"] {
             fs::write(dir.path().join(name), "x").unwrap();
@@ -174,8 +173,7 @@ mod tests {
     #[test]
     fn the_bell_ends_the_wait() {
         let dir = tempfile::tempdir().unwrap();
-        let doorbell = Doorbell::new().unwrap();
-        let mut notices = Notices::new();
+        let (doorbell, mut notices) = open().unwrap();
         doorbell.ring();
         doorbell.ring();
         assert!(!notices.wait(&doorbell, later(), true));
@@ -187,8 +185,7 @@ mod tests {
     #[test]
     fn the_directory_that_was_named_last_is_the_one_that_is_heard() {
         let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let doorbell = Doorbell::new().unwrap();
-        let mut notices = Notices::new();
+        let (doorbell, mut notices) = open().unwrap();
         for dir in [&first, &second, &second] {
             notices.listen_to(&Directory::open(dir.path()).unwrap()).unwrap();
         }
@@ -207,8 +204,7 @@ mod tests {
     #[test]
     fn a_storm_that_overflows_the_queue_is_noticed() {
         let dir = tempfile::tempdir().unwrap();
-        let doorbell = Doorbell::new().unwrap();
-        let mut notices = Notices::new();
+        let (doorbell, mut notices) = open().unwrap();
         notices.listen_to(&Directory::open(dir.path()).unwrap()).unwrap();
         let limit = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
         // Each a creation and a closing; none of a handoff.
@@ -232,13 +228,13 @@ mod tests {
         }
         let dir = tempfile::tempdir().unwrap();
         let directory = Directory::open(dir.path()).unwrap();
-        let mut notices = Notices::new();
+        let (doorbell, mut notices) = open().unwrap();
         let before = getrlimit(Resource::Nofile);
         setrlimit(Resource::Nofile, Rlimit { current: Some(0), ..before }).unwrap();
         let refused = notices.listen_to(&directory);
         setrlimit(Resource::Nofile, before).unwrap();
         assert_eq!(refused, Err(Errno::MFILE));
-        assert!(!notices.wait(&Doorbell::new().unwrap(), Instant::now(), true));
+        assert!(!notices.wait(&doorbell, Instant::now(), true));
         assert_eq!(notices.listen_to(&directory), Ok(()));
     }
 }
