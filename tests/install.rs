@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use support::{output, root, run};
 
 const HANDOFF: &str = r#"{"pool_id":"pool-0","replica_id":"r0","url":"http://localhost:8080"}"#;
-const STORY: &str = "ready pool-0 r0 http://localhost:8080\nsynced - - -\n";
+const STORY: &str = "ready pool-0 http://localhost:8080\nsynced - -\n";
 const EXAMPLES: [(&str, &str); 2] = [("cc", "c/watch.c"), ("c++", "cpp/watch.cpp")];
 
 #[test]

@@ -1,4 +1,4 @@
-/* Prints what happens to the engines: cc watch.c -o watch $(pkg-config --cflags --libs handoff_watcher) */
+/* cc watch.c -o watch $(pkg-config --cflags --libs handoff_watcher) */
 #include <handoff_watcher.h>
 #include <stdio.h>
 
@@ -7,17 +7,12 @@ int main(int argc, char **argv) {
     handoff_watcher *watcher;
     handoff_event *event;
     config.runtime_dir = argc > 1 ? argv[1] : NULL; /* NULL: .runtime/engines */
-    if (handoff_watcher_new(&config, &watcher) != HANDOFF_OK) {
-        fprintf(stderr, "%s\n", handoff_last_error());
-        return 1;
-    }
+    if (handoff_watcher_new(&config, &watcher) != HANDOFF_OK) return fprintf(stderr, "%s\n", handoff_last_error()), 1;
     while (handoff_watcher_next(watcher, -1, &event) == HANDOFF_OK) {
-        const char *pool = handoff_event_pool_id(event), *replica = handoff_event_replica_id(event);
-        const char *url = handoff_event_url(event);
-        printf("%s %s %s %s\n", handoff_event_name(event), pool ? pool : "-", replica ? replica : "-", url ? url : "-");
+        const char *pool = handoff_event_pool_id(event), *url = handoff_event_url(event);
+        printf("%s %s %s\n", handoff_event_name(event), pool ? pool : "-", url ? url : "-");
         fflush(stdout);
         handoff_event_free(event);
     }
-    handoff_watcher_free(watcher);
-    return 0;
+    return handoff_watcher_free(watcher);
 }

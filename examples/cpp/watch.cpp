@@ -1,41 +1,22 @@
-// Prints what happens to the engines until Ctrl-C: c++ watch.cpp -o watch $(pkg-config --cflags --libs handoff_watcher)
-#include <csignal>
+// c++ -std=c++17 watch.cpp -o watch $(pkg-config --cflags --libs handoff_watcher)
 #include <handoff_watcher.h>
 #include <iostream>
 #include <memory>
-#include <stdexcept>
 
-using Watcher = std::unique_ptr<handoff_watcher, int32_t (*)(handoff_watcher *)>;
+using Watcher = std::unique_ptr<handoff_watcher, int32_t (*)(handoff_watcher *)>; // stops, joins and frees
 
-static Watcher watch(const char *dir, handoff_on_event on_event, void *user_data) {
-    handoff_config config = HANDOFF_CONFIG_INIT;
-    config.runtime_dir = dir; // nullptr: .runtime/engines
-    config.on_event = on_event;
-    config.user_data = user_data;
-    handoff_watcher *watcher = nullptr;
-    if (handoff_watcher_new(&config, &watcher) != HANDOFF_OK) throw std::runtime_error(handoff_last_error());
-    return {watcher, handoff_watcher_free};
-}
-
-static int32_t print(const handoff_event *event, void *out) noexcept {
-    auto text = [](const char *text) { return text ? text : "-"; };
-    *static_cast<std::ostream *>(out) << handoff_event_name(event) << ' ' << text(handoff_event_pool_id(event)) << ' '
-                                      << text(handoff_event_replica_id(event)) << ' '
-                                      << text(handoff_event_url(event)) << std::endl;
+static int32_t print(const handoff_event *event, void *) noexcept { // on a thread of the library
+    const char *pool = handoff_event_pool_id(event), *url = handoff_event_url(event);
+    std::cout << handoff_event_name(event) << ' ' << (pool ? pool : "-") << ' ' << (url ? url : "-") << std::endl;
     return HANDOFF_ACCEPT; // HANDOFF_RETRY: it comes again, later
 }
 
-int main(int argc, char **argv) try {
-    sigset_t signals;
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGINT);
-    sigaddset(&signals, SIGTERM);
-    sigprocmask(SIG_BLOCK, &signals, nullptr);
-    Watcher watcher = watch(argc > 1 ? argv[1] : nullptr, print, &std::cout);
-    int signal = 0;
-    sigwait(&signals, &signal); // the events come on a thread of the library; here it stops, and is freed
-    return 0;
-} catch (const std::exception &error) {
-    std::cerr << error.what() << '\n';
-    return 1;
+int main(int argc, char **argv) {
+    handoff_config config = HANDOFF_CONFIG_INIT;
+    config.runtime_dir = argc > 1 ? argv[1] : nullptr; // nullptr: .runtime/engines
+    config.on_event = print;
+    handoff_watcher *started = nullptr;
+    if (handoff_watcher_new(&config, &started) != HANDOFF_OK) return std::cerr << handoff_last_error() << '\n', 1;
+    Watcher watcher(started, handoff_watcher_free);
+    handoff_watcher_join(watcher.get(), -1); // here the host does its own work
 }
