@@ -63,7 +63,7 @@
 //! - A writer that overwrites a file in place *without truncating it*, in pieces more than 50 ms apart, cannot be told from
 //!   one that has finished: use [`publish`], or rename.
 //! - Two versions of a file that hash to the same 64 bits would be taken for one.
-//! - What the directory says is believed: who can write to it can route requests.
+//! - By default what the directory says is believed: who can write to it can route requests; see [`TrustPolicy`].
 
 #[cfg(not(unix))]
 compile_error!("handoff-watcher needs a Unix: it tells files apart by device, inode and change time");
