@@ -79,8 +79,9 @@ class Removed(_ReplicaEvent):
     """A replica that the host holds as ready no longer is."""
 
     event: ClassVar[str] = "removed"
-    reason: Literal["file_removed", "not_ready", "moved"]
-    """The file is gone, says ``"ready": false``, or now speaks of another replica."""
+    reason: Literal["file_removed", "not_ready", "moved", "process_exited"]
+    """The file is gone, says ``"ready": false``, or now speaks of another replica; or the process
+    that it names has ended."""
 
     def __str__(self) -> str:
         return f"{super().__str__()} ({self.reason})"

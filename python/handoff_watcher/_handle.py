@@ -42,6 +42,7 @@ class Handle:
         self._pid = os.getpid()
         # Added to and taken from without a lock, which a signal's handler could find taken.
         self._calls: set[tuple[int, object]] = set()
+        self.stop_asked = False
         self._closing = False
         self._abandoned = False
         # Reentrant, for the same reason.
@@ -89,6 +90,7 @@ class Handle:
 
     def stop(self) -> None:
         """Ask for the end, and do not wait."""
+        self.stop_asked = True
         self.call(lambda pointer: _abi.check(lib.handoff_watcher_stop(pointer)))
 
     def close(self) -> None:

@@ -90,7 +90,12 @@ class Payload:
 
 
 def _names(cls: type[Model | Payload]) -> list[str]:
-    return [field.name for field in dataclasses.fields(cls) if field.name != "extra"]
+    names = [field.name for field in dataclasses.fields(cls) if field.name != "extra"]
+    if cls is Payload:
+        # In JSON the address follows what it is the address of; here, what is required comes first.
+        names.remove("url")
+        names.insert(names.index("device_mask"), "url")
+    return names
 
 
 def _known(cls: type[Model | Payload], fields: Mapping[str, Any]) -> dict[str, Any]:

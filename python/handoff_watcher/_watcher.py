@@ -126,7 +126,6 @@ class Watcher:
 
     def __init__(self, handle: Handle) -> None:
         self._handle = handle
-        self._stop_asked = False
         self._registry = Registry(handle)
 
     @property
@@ -174,7 +173,6 @@ class Watcher:
         It may be called from a callback and from the handler of a signal, and again. After
         :meth:`close` it does nothing.
         """
-        self._stop_asked = True
         with contextlib.suppress(StoppedError):
             self._handle.stop()
 
@@ -186,7 +184,6 @@ class Watcher:
         Raises :class:`BusyError` inside a callback of this watcher, and in the handler of a signal
         that interrupted a call to it: :meth:`stop` is for them.
         """
-        self._stop_asked = True
         self._handle.close()
 
     async def aclose(self) -> None:
@@ -288,7 +285,7 @@ class Watcher:
             os.close(fd)
 
     def _raise_defect(self) -> None:
-        if not self._stop_asked:
+        if not self._handle.stop_asked:
             error = self.health().error
             if error is not None:
                 raise InternalError(error)

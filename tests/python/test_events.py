@@ -101,7 +101,9 @@ def test_a_life(directory: Directory) -> None:
         assert stats.scans > 0 and stats.available and stats.scan_age_seconds is not None
         assert sum(stats.latency.buckets) == stats.latency.count == 3
         assert len(stats.latency.buckets) == len(h.LATENCY_BUCKETS)
-        assert watcher.health().ok and watcher.health() == h.Health(True, True, False, None)
+        assert watcher.health().ok and watcher.health() == h.Health(
+            True, True, False, None, "polling", None
+        )
 
 
 def test_events_can_be_pickled_hashed_and_not_changed() -> None:

@@ -54,7 +54,7 @@ def test_nothing_calls_back_after_close(directory: Directory) -> None:
     assert entered.wait(DEADLINE)
     closer = threading.Thread(target=watcher.close)
     closer.start()
-    eventually(lambda: watcher._stop_asked)
+    eventually(lambda: watcher._handle.stop_asked)
     assert closer.is_alive() and under_way
     leave.set()
     closer.join(DEADLINE)

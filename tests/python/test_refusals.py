@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +53,20 @@ def test_settings_reach_the_library(directory: Directory) -> None:
         told = [watcher.next(30) for _ in range(3)]
     kinds = {event.error_kind for event in told if isinstance(event, h.Invalid)}
     assert kinds == {"too_large", "file_type"}
+
+
+def test_a_process_that_has_ended_is_no_engine(directory: Directory) -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        directory.handoff(pid=process.pid)
+        settings: dict[str, Any] = {"check_processes": True, "poll_interval": 0.02}
+        with h.watch(directory.path, instant=sys.platform == "linux", **settings) as watcher:
+            assert isinstance(watcher.next(30), h.Ready) and watcher.next(30) == h.Synced()
+            if sys.platform == "linux":
+                assert watcher.health().mode == "instant"
+            process.communicate(b"\n")
+            told = [watcher.next(30), watcher.next(30)]
+            removed = [event for event in told if isinstance(event, h.Removed)]
+            assert removed[0].reason == "process_exited"
 
 
 def test_the_environment_says_what_is_not_given(
