@@ -115,7 +115,7 @@ class Health:
     """The last try to list it ended more than three intervals and two seconds ago."""
     error: str | None
     """Why the directory cannot be listed, or the watcher ended by itself."""
-    mode: str
+    mode: Literal["polling", "instant"]
     """What lets the next scan begin: ``"polling"``, or ``"instant"``."""
     mode_error: str | None
     """Why that is polling alone although instant mode was asked for."""
