@@ -1,6 +1,6 @@
 //! Running other programs from tests, against a deadline.
 #![allow(dead_code)] // Not every test needs all of it.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _};
@@ -13,6 +13,17 @@ const DEADLINE: Duration = Duration::from_secs(900);
 
 pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Whether a test has to do without a tool, which it then says in one line; where nothing may be left out, it fails.
+pub(crate) fn is_missing(tool: &str, package: &str) -> bool {
+    if Command::new(tool).arg("--version").output().is_ok() {
+        return false;
+    }
+    let text = format!("{tool} is missing; to have it: apt-get install {package}");
+    assert!(std::env::var_os("CI").is_none(), "{text}");
+    eprintln!("skipped: {text}");
+    true
 }
 
 /// The words of an environment variable.
