@@ -30,8 +30,7 @@ async def main(socket: str, directory: str | None = None) -> None:
             async for event in watcher:
                 told = event.to_dict()
                 engine = told.get("payload", {})
-                names = told.get("pool_id", "-"), told.get("replica_id", "-")
-                print(event.event, *names, engine.get("url", "-"), flush=True)
+                print(event.event, told.get("pool_id", "-"), engine.get("url", "-"), flush=True)
 
 
 if __name__ == "__main__":

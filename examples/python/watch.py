@@ -14,11 +14,11 @@ def main(directory: str | None = None) -> None:
         for event in watcher:
             match event:
                 case Ready(payload=engine) | Updated(payload=engine) | Removed(payload=engine):
-                    what = f"{engine.pool_id} {engine.replica_id} {engine.url}"
-                case Conflict(pool_id=pool, replica_id=replica):
-                    what = f"{pool} {replica} -"
+                    what = f"{engine.pool_id} {engine.url}"
+                case Conflict(pool_id=pool):
+                    what = f"{pool} -"
                 case _:
-                    what = "- - -"
+                    what = "- -"
             print(event.event, what, flush=True)
 
 
