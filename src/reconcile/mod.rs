@@ -393,6 +393,10 @@ impl Reconciler {
             && let Some(version) = &file.version
         {
             let key = ReplicaKey(version.handoff.clone());
+            if after.rank.is_some_and(|rank| rank.is_there) {
+                // What it lost by going missing it has again.
+                self.replicas.entry(key.clone()).or_default().claim(name);
+            }
             self.claims_changed(&key, None);
         }
         self.count(before, after);
@@ -472,6 +476,7 @@ impl Reconciler {
     /// The claims of a replica, or their ranks, are others now. `accepted` is the file that brought a new version.
     fn claims_changed(&mut self, key: &ReplicaKey, accepted: Option<&FileName>) {
         let Some(replica) = self.replicas.get_mut(key) else { return };
+        replica.drop_missing(&self.files);
         let winner = replica.winner(&self.files).cloned();
         let contest = replica.contest(&self.files);
         let contest_differs = contest.as_ref() != replica.told_contest.as_deref();

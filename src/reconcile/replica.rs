@@ -53,6 +53,15 @@ impl Replica {
         }
     }
 
+    /// A file that has gone missing while another claims the replica has lost it: it does not get it back when the other
+    /// one ends its claim, only by being there again.
+    pub(super) fn drop_missing(&mut self, files: &BTreeMap<FileName, Box<File>>) {
+        let is_there = |name: &FileName| files.get(name).and_then(|file| file.rank()).is_some_and(|rank| rank.is_there);
+        if self.claims.len() > 1 && self.claims.iter().any(is_there) {
+            self.claims = self.claims.iter().filter(|name| is_there(name)).cloned().collect();
+        }
+    }
+
     pub(super) fn withdraw(&mut self, name: &FileName, reason: RemovedReason) {
         self.claims = self.claims.iter().filter(|claim| *claim != name).cloned().collect();
         if self.removal.is_none() || self.told.as_ref().is_some_and(|told| told.file == *name) {

@@ -22,6 +22,8 @@ impl OnTerminal {
         let name = ptsname(&ours, Vec::new()).expect("its name").into_string().expect("UTF-8");
         let theirs = OpenOptions::new().read(true).write(true).open(name).expect("its other side");
         let stderr = theirs.as_fd().try_clone_to_owned().expect("a copy");
+        // Where this is set, the log of a build is taken for a terminal with colours.
+        command.env_remove("CI");
         command.env("TERM", "xterm-256color").stdout(theirs).stderr(Stdio::from(stderr));
         let child = command.spawn().expect("the command starts");
         Self { child, lines: lines(File::from(ours)) }

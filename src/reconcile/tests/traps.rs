@@ -53,6 +53,39 @@ fn when_both_claims_go_one_after_the_other_the_first_does_not_come_back() {
     assert_eq!(world.heard(), ["removed r0 file_removed"]);
 }
 
+/// The old name of a file that moved was told once more when the new one went on to another replica at once.
+#[test]
+fn regression_a_name_that_is_gone_does_not_come_back_when_the_new_one_moves_on() {
+    let mut world = World::with(Settings { poll_interval: ms(5), ..Settings::default() });
+    world.disk.replace("a.json", &doc("p", "r0", "v1"));
+    let mut world = world.settled();
+    world.disk.rename("a.json", "b.json");
+    world.run(ms(10));
+    assert_eq!(world.heard(), ["updated r0 v1"]);
+    world.disk.replace("b.json", &doc("p", "r1", "v1"));
+    world.run(ms(1000));
+    let mut heard = world.heard();
+    heard.sort();
+    assert_eq!(heard, ["ready r1 v1", "removed r0 moved"]);
+}
+
+#[test]
+fn a_name_that_was_missing_for_a_moment_claims_again() {
+    let mut world = World::with(Settings { poll_interval: ms(5), ..Settings::default() });
+    world.disk.replace("a.json", &doc("p", "r0", "a"));
+    world.disk.clock += 1_000_000_000;
+    world.disk.replace("b.json", &doc("p", "r0", "b"));
+    let mut world = world.settled();
+    let aside = world.disk.files.remove(OsStr::new("b.json")).unwrap();
+    world.run(ms(10));
+    assert_eq!(world.heard(), ["updated r0 a"]);
+    world.disk.files.insert(file("b.json"), aside);
+    world.run(ms(1000));
+    let mut heard = world.heard();
+    heard.sort();
+    assert_eq!(heard, ["conflict b.json a.json", "updated r0 b"]);
+}
+
 #[test]
 fn a_copy_under_another_name_is_named() {
     let mut world = World::new();
