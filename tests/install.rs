@@ -39,7 +39,18 @@ fn install_script() {
     prefix.cmake();
 }
 
-/// The same from cargo-c, where it is installed; `.ci/capi-checks` says how to get it.
+/// But for their first lines, which say how to compile them.
+#[test]
+fn the_readme_shows_the_examples() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    for (_, source) in EXAMPLES {
+        let example = fs::read_to_string(root().join("examples").join(source)).unwrap();
+        let (_, code) = example.split_once('\n').unwrap();
+        assert!(readme.contains(code), "README.md shows something else than examples/{source}");
+    }
+}
+
+/// The same from cargo-c, where it is installed: `cargo install --locked cargo-c` takes minutes, and needs libssl-dev.
 #[test]
 fn cargo_c() {
     if Command::new("cargo-cinstall").arg("--version").output().is_err() {
