@@ -242,8 +242,8 @@ typedef struct handoff_watcher handoff_watcher;
  * user_data: that of the configuration.
  * Called on a thread of the library, which blocks all signals, with no lock held and never two at once. It may take as
  * long as it likes: changes that come meanwhile collapse into one event per replica. No C++ exception and no longjmp may
- * leave it. handoff_watcher_free(), _join() and _next() of this very watcher are refused in it, with HANDOFF_ERROR_BUSY;
- * everything else may be called.
+ * leave it. handoff_watcher_free() and _join() of this very watcher are refused in it, with HANDOFF_ERROR_BUSY; everything
+ * else may be called.
  */
 typedef int32_t (*handoff_on_event)(const struct handoff_event *event, void *user_data);
 

@@ -37,8 +37,8 @@ pub const HANDOFF_LOG_DEBUG: i32 = 4;
 /// user_data: that of the configuration.
 /// Called on a thread of the library, which blocks all signals, with no lock held and never two at once. It may take as
 /// long as it likes: changes that come meanwhile collapse into one event per replica. No C++ exception and no longjmp may
-/// leave it. handoff_watcher_free(), _join() and _next() of this very watcher are refused in it, with HANDOFF_ERROR_BUSY;
-/// everything else may be called.
+/// leave it. handoff_watcher_free() and _join() of this very watcher are refused in it, with HANDOFF_ERROR_BUSY; everything
+/// else may be called.
 pub type OnEvent = Option<unsafe extern "C" fn(event: *const Event, user_data: *mut c_void) -> i32>;
 
 /// Takes a log line of this watcher.
