@@ -183,12 +183,10 @@ pub(super) struct File {
     pub(super) read_queued: bool,
 }
 
-/// What decides between two files that claim one replica: one that is there, then the one that went missing last, then
-/// the newest mtime. A file that lost its place by going missing does not get it back when the other goes missing too.
+/// What decides between two files that claim one replica: one that is there, then the newest mtime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Rank {
     pub(super) is_there: bool,
-    missing_since: Option<Instant>,
     mtime: (i64, u32),
 }
 
@@ -224,11 +222,7 @@ impl File {
 
     pub(super) fn rank(&self) -> Option<Rank> {
         let missing_since = self.open.as_ref().and_then(|open| open.missing_since);
-        self.version.as_ref().map(|version| Rank {
-            is_there: missing_since.is_none(),
-            missing_since,
-            mtime: version.mtime,
-        })
+        self.version.as_ref().map(|version| Rank { is_there: missing_since.is_none(), mtime: version.mtime })
     }
 
     pub(super) fn is_undecided(&self) -> bool {

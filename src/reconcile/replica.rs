@@ -56,9 +56,8 @@ impl Replica {
     /// A file that has gone missing while another claims the replica has lost it: it does not get it back when the other
     /// one ends its claim, only by being there again.
     pub(super) fn drop_missing(&mut self, files: &BTreeMap<FileName, Box<File>>) {
-        let is_there = |name: &FileName| files.get(name).and_then(|file| file.rank()).is_some_and(|rank| rank.is_there);
-        if self.claims.len() > 1 && self.claims.iter().any(is_there) {
-            self.claims = self.claims.iter().filter(|name| is_there(name)).cloned().collect();
+        if self.claims.len() > 1 && self.claims.iter().any(|name| is_there(files, name)) {
+            self.claims = self.claims.iter().filter(|name| is_there(files, name)).cloned().collect();
         }
     }
 
@@ -92,9 +91,8 @@ impl Replica {
             return None;
         }
         let winner = self.winner(files)?;
-        let is_there =
-            |name: &&FileName| files.get(*name).and_then(|file| file.rank()).is_some_and(|rank| rank.is_there);
-        let losers: Vec<_> = self.claims.iter().filter(|name| *name != winner).filter(is_there).cloned().collect();
+        let losers = self.claims.iter().filter(|name| *name != winner && is_there(files, name));
+        let losers: Vec<_> = losers.cloned().collect();
         (!losers.is_empty()).then(|| Contest { winner: winner.clone(), losers })
     }
 
@@ -110,4 +108,8 @@ impl Replica {
     pub(super) fn is_forgotten(&self) -> bool {
         self.claims.is_empty() && self.told.is_none() && self.ticket.is_none() && self.contest_ticket.is_none()
     }
+}
+
+fn is_there(files: &BTreeMap<FileName, Box<File>>, name: &FileName) -> bool {
+    files.get(name).and_then(|file| file.rank()).is_some_and(|rank| rank.is_there)
 }
