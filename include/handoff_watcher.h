@@ -157,6 +157,19 @@
 #define HANDOFF_LOG_DEBUG 4
 
 /**
+ * What mode can be: the directory is the state, and what no file says is not so. The default.
+ */
+#define HANDOFF_MODE_STATE 0
+
+/**
+ * What mode can be: each version of a file is a message, which stands until another one of the same replica takes its
+ * place, whatever becomes of the file. One with "ready": false ends it, and so does the end of its process where
+ * check_processes is set. For producers that overwrite one fixed file for every engine, or that expect the consumer to
+ * delete what it took; anywhere else only HANDOFF_MODE_STATE lets a host that was restarted know what runs.
+ */
+#define HANDOFF_MODE_ANNOUNCEMENTS 1
+
+/**
  * A replica that the host does not know, or was told is gone, is ready.
  */
 #define HANDOFF_EVENT_READY 1
@@ -372,6 +385,17 @@ typedef struct handoff_config {
      * How many trusted_uids there are.
      */
     uint64_t trusted_uid_count;
+    /**
+     * What a handoff file stands for: HANDOFF_MODE_STATE or HANDOFF_MODE_ANNOUNCEMENTS.
+     */
+    int32_t mode;
+    /**
+     * 1, only with HANDOFF_MODE_ANNOUNCEMENTS: a file is deleted when the host has taken what it says (on_event returned
+     * HANDOFF_ACCEPT, or handoff_watcher_next() handed it over), if it is still the version that was taken; a newer one
+     * survives, and is told. After a crash of the host a message may come again. Needs the right to write to the
+     * directory.
+     */
+    int32_t consume;
 } handoff_config;
 
 /**
@@ -1141,6 +1165,6 @@ void handoff_string_free(char *string);
 
 /* The default configuration: handoff_config config = HANDOFF_CONFIG_INIT; Since 0.1.0. */
 #define HANDOFF_CONFIG_INIT \
-    {sizeof(handoff_config), NULL, 0, 0, 0, 0, 0, 0, NULL, 0, 0, 0, 0, NULL, NULL, NULL, NULL, 0, 0, NULL, 0}
+    {sizeof(handoff_config), NULL, 0, 0, 0, 0, 0, 0, NULL, 0, 0, 0, 0, NULL, NULL, NULL, NULL, 0, 0, NULL, 0, 0, 0}
 
 #endif /* HANDOFF_WATCHER_H */

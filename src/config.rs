@@ -87,11 +87,55 @@ impl HandoffWatcherConfig {
     }
 }
 
+/// What a handoff file stands for.
+///
+/// | | [`State`](Self::State) (the default) | [`Announcements`](Self::Announcements) |
+/// | --- | --- | --- |
+/// | a replica is ready | for as long as a file says so | from the file that said so on |
+/// | its file is removed | `removed` | nothing |
+/// | its file moves on to another replica | `removed` (`moved`), and `ready` of the other | `ready` of the other |
+/// | two files speak of one replica | `conflict`; the newest mtime wins | the last one to come counts |
+/// | the host starts anew | it is told everything again | it is told what is still there |
+///
+/// Choose state wherever each engine has a file of its own that goes when it goes: only then does a host that was
+/// restarted know what runs. Announcements are for producers that overwrite one fixed file for every engine, or that
+/// expect the consumer to delete what it took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Mode {
+    /// The directory is the state: what no file says is not so.
+    #[default]
+    State,
+    /// Each version of a file is a message, which stands until another one of the same replica takes its place. One with
+    /// `"ready": false` ends it (`removed`, `not_ready`), and so does the end of its process where
+    /// [`check_processes`](crate::HandoffWatcherBuilder::check_processes) is set; nothing else does, so memory grows with
+    /// the number of replicas that were ever announced and not ended.
+    ///
+    /// A message that is overwritten before the next poll saw it is lost, as with every file that is used so. Of messages
+    /// about one replica the one that was found last counts; of those found by the same poll, the newest mtime, then the
+    /// greater name.
+    Announcements {
+        /// Whether a file is deleted when the host has taken what it says: the callback returned success, or the iterator
+        /// handed it over.
+        ///
+        /// Only what was taken is deleted. The file is renamed to a hidden name first and read once more: a version that
+        /// was written meanwhile comes back under its name or, if there is yet another one by then, as
+        /// `handoff-….json`, and is delivered. What is `invalid` stays where it is. After a crash of the host a message may
+        /// come again; none is deleted that was not taken.
+        ///
+        /// It needs the right to write to the directory; where that is missing the file stays, the log says so once, and
+        /// each poll tries again. *Not promised:* bytes that a producer writes, without truncating, through a descriptor
+        /// that it opened before the file was deleted.
+        consume: bool,
+    },
+}
+
 /// Every setting, checked. The builder's documentation has the meaning of each.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) runtime_dir: PathBuf,
     pub(crate) poll_interval: Duration,
+    pub(crate) mode: Mode,
     pub(crate) channel_capacity: usize,
     pub(crate) max_file_size: u64,
     pub(crate) settle_time: Duration,
@@ -115,6 +159,7 @@ impl From<HandoffWatcherConfig> for Settings {
         Self {
             runtime_dir: config.runtime_dir,
             poll_interval: Duration::from_millis(config.poll_interval_ms),
+            mode: Mode::State,
             channel_capacity: 64,
             max_file_size: 1 << 20,
             settle_time: Duration::from_millis(1000),

@@ -1,14 +1,14 @@
-//! [fs] An open directory: the one place where scan and read touch the system.
+//! [fs] An open directory: the one place where scan, read and consume touch the system.
 //!
 //! In: the path of the watched directory, names in it. Out: descriptors, stamps, error numbers.
 //!
 //! Every call is made again when a signal interrupts it: a host's signal handlers are none of a file's business.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, openat, statat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, linkat, openat, statat, unlinkat};
 use rustix::io::{Errno, retry_on_intr};
 
 use crate::error::Error;
@@ -88,6 +88,51 @@ impl Directory {
         }
         retry_on_intr(|| openat(&self.fd, name, flags, Mode::empty()))
     }
+}
+
+/// What taking an announcement away needs.
+impl Directory {
+    /// Gives a file another name, unless there is something of that name; says whether it did.
+    ///
+    /// # Errors
+    /// Whatever the system says; ENOENT where there is no such file.
+    pub(crate) fn rename_new(&self, from: &OsStr, to: &OsStr) -> Result<bool, Errno> {
+        match rename_exclusively(&self.fd, from, to) {
+            Ok(()) => Ok(true),
+            Err(Errno::EXIST) => Ok(false),
+            // Not every file system can, nor every kernel. A second name is as exclusive, where there are such.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP | Errno::PERM) => {
+                match retry_on_intr(|| linkat(&self.fd, from, &self.fd, to, AtFlags::empty())) {
+                    Ok(()) => self.remove(from).map(|()| true),
+                    Err(Errno::EXIST) => Ok(false),
+                    Err(errno) => Err(errno),
+                }
+            }
+            Err(errno) => Err(errno),
+        }
+    }
+
+    pub(crate) fn remove(&self, name: &OsStr) -> Result<(), Errno> {
+        retry_on_intr(|| unlinkat(&self.fd, name, AtFlags::empty()))
+    }
+
+    /// Every name that is there, in no order.
+    pub(crate) fn names(&self) -> Result<Vec<OsString>, Errno> {
+        use std::os::unix::ffi::OsStrExt as _;
+        let entries = rustix::fs::Dir::read_from(&self.fd)?;
+        entries.map(|entry| Ok(OsStr::from_bytes(entry?.file_name().to_bytes()).to_owned())).collect()
+    }
+}
+
+#[cfg(any(target_os = "linux", target_os = "android", target_os = "macos"))]
+fn rename_exclusively(directory: &OwnedFd, from: &OsStr, to: &OsStr) -> Result<(), Errno> {
+    use rustix::fs::{RenameFlags, renameat_with};
+    retry_on_intr(|| renameat_with(directory, from, directory, to, RenameFlags::NOREPLACE))
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "macos")))]
+fn rename_exclusively(_: &OwnedFd, _: &OsStr, _: &OsStr) -> Result<(), Errno> {
+    Err(Errno::NOSYS)
 }
 
 impl AsRawFd for Directory {

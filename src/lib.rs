@@ -75,6 +75,7 @@ struct Readme;
 
 mod bell;
 mod config;
+mod consume;
 mod deliver;
 mod directory;
 mod error;
@@ -102,7 +103,8 @@ mod trust;
 mod watcher;
 
 pub use config::{
-    DEFAULT_POLL_INTERVAL_MS, DEFAULT_RUNTIME_DIR, HandoffWatcherConfig, RUNTIME_DIR_VARIABLE, WATCH_INTERVAL_VARIABLE,
+    DEFAULT_POLL_INTERVAL_MS, DEFAULT_RUNTIME_DIR, HandoffWatcherConfig, Mode, RUNTIME_DIR_VARIABLE,
+    WATCH_INTERVAL_VARIABLE,
 };
 pub use deliver::NextError;
 pub use error::{Error, ErrorKind};
@@ -110,7 +112,7 @@ pub use event::{HandoffEvent, RemovedReason};
 pub use payload::{HandoffPayload, Model};
 pub use publish::{publish, withdraw};
 pub use registry::{PoolStatus, Registry};
-pub use stats::{EventCounts, Health, LATENCY_BUCKETS_MS, LATENCY_OBJECTIVE, Latency, Mode, Stats};
+pub use stats::{EventCounts, Health, LATENCY_BUCKETS_MS, LATENCY_OBJECTIVE, Latency, ScanMode, Stats};
 pub use trust::TrustPolicy;
 pub use watcher::{BoxError, HandoffIter, HandoffWatcher, HandoffWatcherBuilder, StopGuard, StopHandle, WatcherHandle};
 

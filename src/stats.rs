@@ -93,7 +93,7 @@ pub struct Latency {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
-pub enum Mode {
+pub enum ScanMode {
     /// The interval alone.
     #[default]
     Polling,
@@ -101,7 +101,7 @@ pub enum Mode {
     Instant,
 }
 
-impl Mode {
+impl ScanMode {
     /// `polling` or `instant`.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -126,7 +126,7 @@ pub struct Health {
     #[serde(serialize_with = "optional_text")]
     pub error: Option<Error>,
     /// What lets the next scan begin.
-    pub mode: Mode,
+    pub mode: ScanMode,
     /// Why that is the interval alone although instant mode was asked for. It is tried again with each poll.
     #[serde(serialize_with = "optional_text")]
     pub mode_error: Option<Error>,
@@ -195,7 +195,7 @@ struct Inner {
     scanned_at: Option<Instant>,
     running: bool,
     error: Option<Error>,
-    mode: Mode,
+    mode: ScanMode,
     mode_error: Option<Error>,
 }
 
@@ -241,7 +241,7 @@ impl Meter {
 
     /// Instant mode is in force, or why it is not.
     pub(crate) fn instant(&self, error: Option<&Error>) {
-        let mode = if error.is_none() { Mode::Instant } else { Mode::Polling };
+        let mode = if error.is_none() { ScanMode::Instant } else { ScanMode::Polling };
         let mut inner = self.inner.lock();
         if (inner.mode, inner.mode_error.as_ref()) == (mode, error) {
             return;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use handoff_watcher::{HandoffEvent, HandoffIter, HandoffWatcher, HandoffWatcherConfig, Mode, NextError};
+use handoff_watcher::{HandoffEvent, HandoffIter, HandoffWatcher, HandoffWatcherConfig, NextError, ScanMode};
 
 const HOUR_MS: u64 = 3_600_000;
 /// What takes longer than this never comes.
@@ -73,7 +73,7 @@ fn every_change_is_told_without_a_poll() {
     let events = fixture.watch(HOUR_MS);
     expect(&events, "synced");
     let health = events.health();
-    assert_eq!((health.mode, health.mode_error), (Mode::Instant, None));
+    assert_eq!((health.mode, health.mode_error), (ScanMode::Instant, None));
     fixture.publish("r1", 1);
     assert_eq!(expect(&events, "ready").replica_id(), Some("r1"));
     fixture.publish("r0", 2);
@@ -125,11 +125,11 @@ fn a_directory_that_comes_and_goes_is_followed() {
     let events = fixture.watch(20);
     expect(&events, "unavailable");
     until(&events, "polling", || events.health().mode_error.is_some());
-    assert_eq!(events.health().mode, Mode::Polling);
+    assert_eq!(events.health().mode, ScanMode::Polling);
     for port in [1, 2, 3] {
         fs::create_dir(&fixture.dir).unwrap();
         expect(&events, "available");
-        until(&events, "instant", || events.health().mode == Mode::Instant);
+        until(&events, "instant", || events.health().mode == ScanMode::Instant);
         fixture.publish("r0", port);
         expect(&events, "ready");
         fs::remove_dir_all(&fixture.dir).unwrap();
@@ -192,6 +192,6 @@ fn without_being_asked_for_it_is_polling() {
     let events = HandoffWatcher::iter(config).unwrap();
     expect(&events, "synced");
     let health = events.health();
-    assert_eq!((health.mode, health.mode_error), (Mode::Polling, None));
+    assert_eq!((health.mode, health.mode_error), (ScanMode::Polling, None));
     assert_eq!(serde_json::to_value(events.health()).unwrap()["mode"], "polling");
 }

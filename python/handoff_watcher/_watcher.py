@@ -12,7 +12,7 @@ import time
 import warnings
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, Callable
+from typing import Any, Callable, Literal
 
 from . import _abi, _host
 from ._abi import StrPath
@@ -38,6 +38,8 @@ def watch(
     trust: bool = False,
     trusted_uids: Sequence[int] = (),
     check_processes: bool = False,
+    mode: Literal["state", "announcements"] = "state",
+    consume: bool = False,
     thread_name: str | None = None,
 ) -> Watcher:
     """Start to watch a directory of handoff files.
@@ -72,6 +74,12 @@ def watch(
     :param trusted_uids: More users that may own handoffs, with ``trust``.
     :param check_processes: Whether the process that a handoff names in its ``pid`` has to run.
         Linux only, and only where the watcher shares the pid namespace of the engines.
+    :param mode: What a handoff file stands for. ``"state"``: what no file says is not so.
+        ``"announcements"``: each version of a file is a message, which stands until another one of
+        the same replica takes its place, whatever becomes of the file; one with ``"ready": false``
+        ends it.
+    :param consume: Whether a file is deleted when the host has taken what it says, if it is still
+        the version that was taken. Only with ``mode="announcements"``.
     :param thread_name: The name of the scanning thread. Default: ``"handoff-watcher"``.
     """
     config = ffi.new("handoff_config *", {"struct_size": ffi.sizeof("handoff_config")})
@@ -97,6 +105,8 @@ def watch(
     config.instant = instant
     config.trust = trust
     config.check_processes = check_processes
+    config.mode = _mode(mode)
+    config.consume = consume
     uids = ffi.new("uint32_t[]", list(trusted_uids))
     config.trusted_uids = uids
     config.trusted_uid_count = len(uids)
@@ -302,6 +312,14 @@ def _millis(name: str, seconds: float | None) -> int:
         text = f"setting `{name}`: expected at least 0.001 seconds, found {seconds}"
         raise ConfigError(text, field=name)
     return round(ms)
+
+
+def _mode(mode: str) -> int:
+    modes = {"state": lib.HANDOFF_MODE_STATE, "announcements": lib.HANDOFF_MODE_ANNOUNCEMENTS}
+    if mode not in modes:
+        text = f"setting `mode`: expected 'state' or 'announcements', found {mode!r}"
+        raise ConfigError(text, field="mode")
+    return int(modes[mode])
 
 
 def _count(name: str, count: int | None) -> int:

@@ -8,7 +8,7 @@ use super::argument::{self, Versioned};
 use super::event::Event;
 use super::guard;
 use super::status::HANDOFF_OK;
-use crate::config::{HandoffWatcherConfig, Settings};
+use crate::config::{HandoffWatcherConfig, Mode, Settings};
 use crate::error::Error;
 use crate::log::LevelFilter;
 use crate::trust::TrustPolicy;
@@ -30,6 +30,14 @@ pub const HANDOFF_LOG_WARN: i32 = 2;
 pub const HANDOFF_LOG_INFO: i32 = 3;
 /// A log line for each event.
 pub const HANDOFF_LOG_DEBUG: i32 = 4;
+
+/// What mode can be: the directory is the state, and what no file says is not so. The default.
+pub const HANDOFF_MODE_STATE: i32 = 0;
+/// What mode can be: each version of a file is a message, which stands until another one of the same replica takes its
+/// place, whatever becomes of the file. One with "ready": false ends it, and so does the end of its process where
+/// check_processes is set. For producers that overwrite one fixed file for every engine, or that expect the consumer to
+/// delete what it took; anywhere else only HANDOFF_MODE_STATE lets a host that was restarted know what runs.
+pub const HANDOFF_MODE_ANNOUNCEMENTS: i32 = 1;
 
 /// Takes an event, and returns HANDOFF_ACCEPT or HANDOFF_RETRY.
 ///
@@ -120,6 +128,13 @@ pub struct Config {
     pub trusted_uids: *const u32,
     /// How many trusted_uids there are.
     pub trusted_uid_count: u64,
+    /// What a handoff file stands for: HANDOFF_MODE_STATE or HANDOFF_MODE_ANNOUNCEMENTS.
+    pub mode: i32,
+    /// 1, only with HANDOFF_MODE_ANNOUNCEMENTS: a file is deleted when the host has taken what it says (on_event returned
+    /// HANDOFF_ACCEPT, or handoff_watcher_next() handed it over), if it is still the version that was taken; a newer one
+    /// survives, and is told. After a crash of the host a message may come again. Needs the right to write to the
+    /// directory.
+    pub consume: i32,
 }
 
 // SAFETY: `repr(C)`; integers, pointers and optional functions, all of which may be zero; the numbers of 32 bits come in
@@ -151,6 +166,8 @@ impl Config {
         check_processes: 0,
         trusted_uids: std::ptr::null(),
         trusted_uid_count: 0,
+        mode: HANDOFF_MODE_STATE,
+        consume: 0,
     };
 
     /// What it says, with the defaults where it says nothing; the ranges are checked when the watcher is started.
@@ -177,6 +194,7 @@ impl Config {
         if let Some(name) = unsafe { argument::optional_text("thread_name", self.thread_name) }? {
             name.clone_into(&mut settings.thread_name);
         }
+        settings.mode = self.mode()?;
         settings.instant = flag("instant", self.instant)?;
         settings.check_processes = flag("check_processes", self.check_processes)?;
         // SAFETY: the caller's word.
@@ -204,6 +222,19 @@ impl Config {
             }
             // SAFETY: the caller's word; the number is far from what a slice could not hold.
             (false, count) => Ok(unsafe { std::slice::from_raw_parts(self.trusted_uids, count) }),
+        }
+    }
+
+    fn mode(&self) -> Result<Mode, Error> {
+        let consume = flag("consume", self.consume)?;
+        match self.mode {
+            HANDOFF_MODE_STATE if consume => Err(argument::refused(
+                "consume",
+                "expected 0, as `mode` is HANDOFF_MODE_STATE: handoffs that are the state stay",
+            )),
+            HANDOFF_MODE_STATE => Ok(Mode::State),
+            HANDOFF_MODE_ANNOUNCEMENTS => Ok(Mode::Announcements { consume }),
+            other => Err(argument::refused("mode", &format!("expected 0 or 1, found {other}"))),
         }
     }
 

@@ -146,7 +146,7 @@ impl From<stats::Health> for HandoffHealth {
             running: i32::from(health.running),
             available: i32::from(health.available),
             stalled: i32::from(health.stalled),
-            instant: i32::from(health.mode == stats::Mode::Instant),
+            instant: i32::from(health.mode == stats::ScanMode::Instant),
             reserved: 0,
         }
     }

@@ -8,7 +8,7 @@ use super::file::Version;
 use super::outbox::{Subject, Ticket};
 use super::replica::{Contest, Replica, Told};
 use super::{Fault, Reconciler, Sync};
-use crate::event::HandoffEvent;
+use crate::event::{HandoffEvent, RemovedReason};
 use crate::listing::FileName;
 use crate::replica::ReplicaKey;
 
@@ -151,7 +151,7 @@ impl Reconciler {
             (Some(before), None) => HandoffEvent::Removed {
                 file: self.path(&before.file),
                 payload: before.handoff.payload(),
-                reason: replica.removal(&self.files),
+                reason: self.in_force_of(replica).map_or_else(|| replica.removal(), |_| RemovedReason::NotReady),
             },
         };
         Some((event, changed, Flight::Replica(key.clone(), desired)))
@@ -170,6 +170,9 @@ impl Reconciler {
 
     /// The file in force of a replica, and its version.
     pub(super) fn in_force_of<'a>(&'a self, replica: &'a Replica) -> Option<(&'a FileName, &'a Version)> {
+        if self.announcements.is_some() {
+            return replica.announcement.as_ref().map(|it| (&it.file, &it.version));
+        }
         let file = replica.winner(&self.files)?;
         Some((file, self.files.get(file)?.version.as_ref()?))
     }
@@ -190,6 +193,9 @@ impl Reconciler {
     pub(super) fn resolved(&mut self, subject: &Subject) {
         if let Sync::Outstanding(outstanding) = &mut self.sync {
             outstanding.remove(subject);
+        }
+        if let Subject::Replica(key) = subject {
+            self.taken(key);
         }
         if let Subject::Replica(key) | Subject::Conflict(key) = subject
             && self.replicas.get(key).is_some_and(|replica| replica.is_forgotten())

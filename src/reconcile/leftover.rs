@@ -14,6 +14,7 @@
 
 use std::time::Duration;
 
+use super::announcement::announced_process;
 use super::file::{File, Step, Version};
 use super::{Before, ContentHash, Fault, Reconciler, Verdict};
 use crate::error::{Error, ErrorKind};
@@ -37,6 +38,14 @@ pub(super) struct Leftover {
 /// The process of a version in force: when it started, counted from the start of the machine, and the mtime of the file
 /// for which that was found to be right.
 pub(super) type Identity = (Duration, (i64, u32));
+
+/// What in force names a process.
+#[derive(Clone, Debug)]
+pub(crate) enum Followed {
+    File(FileName),
+    /// What was announced of it last, whatever became of its file.
+    Replica(ReplicaKey),
+}
 
 /// The process that has to run for a handoff to be one. One that says "not ready" needs none.
 pub(crate) fn process_of(handoff: &Handoff) -> Option<u32> {
@@ -72,7 +81,7 @@ fn stale(found: &str) -> Error {
 
 impl Version {
     /// Why the process of this version in force is not its engine any more.
-    fn follow(&mut self, process: Process) -> Option<Error> {
+    pub(super) fn follow(&mut self, process: Process) -> Option<Error> {
         let pid = process_of(&self.handoff)?;
         let Life::Runs { since_boot } = process.life else {
             return (process.life == Life::Gone).then(|| stale(&format!("process {pid} has exited")));
@@ -134,25 +143,43 @@ impl Reconciler {
     /// After a complete listing: every handoff in force that has a process is to be looked at, once.
     pub(super) fn queue_processes(&mut self) {
         self.processes.clear();
-        if self.check_processes {
-            let followed = self.files.iter().filter(|(_, file)| file.process().is_some());
-            self.processes.extend(followed.map(|(name, _)| name.clone()));
+        if !self.check_processes {
+            return;
         }
+        let mut processes = std::mem::take(&mut self.processes);
+        if self.announcements.is_some() {
+            processes.extend(self.announced_processes());
+        } else {
+            let followed = self.files.iter().filter(|(_, file)| file.process().is_some());
+            processes.extend(followed.map(|(name, _)| Followed::File(name.clone())));
+        }
+        self.processes = processes;
     }
 
-    /// The next process to look at, and the file in force that names it. To be asked when all is read: a file that was
-    /// replaced names another process.
-    pub(crate) fn poll_process(&mut self) -> Option<(FileName, u32)> {
-        while let Some(name) = self.processes.pop_front() {
-            if let Some(pid) = self.files.get(&name).and_then(|file| file.process()) {
-                return Some((name, pid));
+    /// The next process to look at, and what in force names it. To be asked when all is read: a file that was replaced
+    /// names another process.
+    pub(crate) fn poll_process(&mut self) -> Option<(Followed, u32)> {
+        while let Some(followed) = self.processes.pop_front() {
+            let pid = match &followed {
+                Followed::File(name) => self.files.get(name).and_then(|file| file.process()),
+                Followed::Replica(key) => self.replicas.get(key).and_then(|replica| announced_process(replica)),
+            };
+            if let Some(pid) = pid {
+                return Some((followed, pid));
             }
         }
         None
     }
 
-    /// What is known of the process that a file in force names.
-    pub(crate) fn handle_process(&mut self, name: &FileName, process: Process) {
+    /// What is known of the process that something in force names.
+    pub(crate) fn handle_process(&mut self, followed: &Followed, process: Process) {
+        match followed {
+            Followed::File(name) => self.handle_file_process(name, process),
+            Followed::Replica(key) => self.handle_announced_process(key, process),
+        }
+    }
+
+    fn handle_file_process(&mut self, name: &FileName, process: Process) {
         let Some(file) = self.files.get_mut(name) else { return };
         let before = Before::of(file);
         let error = file.version.as_mut().and_then(|version| version.follow(process));

@@ -7,11 +7,13 @@
 //!
 //! - [`file`]: one file, its versions, and what is undecided of it.
 //! - [`replica`]: who claims a replica, and what the host was told of it.
+//! - [`announcement`]: what replicas are where files are messages.
 //! - [`schedule`]: when to look at what.
 //! - [`leftover`]: handoffs whose process is none of theirs any more.
 //! - [`events`]: the difference between what is and what was told, as events.
 //! - [`outbox`]: what the host has still to be told.
 
+mod announcement;
 mod events;
 mod file;
 mod leftover;
@@ -33,9 +35,12 @@ use crate::listing::{FileName, Listing};
 use crate::payload::Handoff;
 use crate::replica::ReplicaKey;
 
+use announcement::Announcements;
+pub(crate) use announcement::Taken;
 use events::Flight;
 pub(crate) use file::{ContentHash, Document, Fault};
 use file::{File, Rank, Step, Verdict};
+use leftover::Followed;
 pub(crate) use leftover::process_of;
 pub(crate) use outbox::Ticket;
 use outbox::{Outbox, Subject};
@@ -96,7 +101,9 @@ pub(crate) struct Reconciler {
     replicas: BTreeMap<ReplicaKey, Box<Replica>>,
     reads: VecDeque<FileName>,
     check_processes: bool,
-    processes: VecDeque<FileName>,
+    processes: VecDeque<Followed>,
+    /// Where files are messages.
+    announcements: Option<Announcements>,
     /// A complete listing came, and its reads are not all done yet.
     round_open: bool,
     /// A read between two listings ended a claim: what has come in its place is to be seen before that is told.
@@ -136,6 +143,7 @@ impl Reconciler {
             reads: VecDeque::new(),
             check_processes: settings.check_processes,
             processes: VecDeque::new(),
+            announcements: Announcements::new(settings.mode),
             round_open: false,
             relist: false,
             availability: Availability { error: None, told_available: true, ticket: None },
@@ -156,6 +164,9 @@ impl Reconciler {
         self.schedule.scanned(began, now);
         self.round_open = true;
         self.relist = false;
+        if let Some(announcements) = &mut self.announcements {
+            announcements.listed();
+        }
         let initial = matches!(self.sync, Sync::Unlisted);
         if initial {
             let names = listing.entries.iter().map(|entry| Subject::Invalid(entry.name.clone()));
@@ -212,7 +223,8 @@ impl Reconciler {
         let handoff = file.version.as_ref().map(|version| version.handoff.clone());
         file.read_queued = false;
         let step = file.read(began, now, document, self.settle_time);
-        let ends_claim = step == Step::Accepted && file.ends_claim_of(handoff.as_deref());
+        let ends_claim =
+            self.announcements.is_none() && step == Step::Accepted && file.ends_claim_of(handoff.as_deref());
         if ends_claim && !self.round_open {
             self.relist = true;
             self.schedule.scan_by(now);
@@ -422,7 +434,13 @@ impl Reconciler {
         {
             self.withdraw(name, &before, RemovedReason::Moved);
         }
-        self.replicas.entry(key.clone()).or_default().claim(name);
+        let replica = self.replicas.entry(key.clone()).or_default();
+        replica.claim(name);
+        if let Some(announcements) = &self.announcements
+            && let Some(version) = self.files.get(name).and_then(|file| file.version.as_ref())
+        {
+            replica.announce(name, version, announcements.round());
+        }
         self.claims_changed(&key, Some(name));
     }
 
@@ -476,6 +494,11 @@ impl Reconciler {
     /// The claims of a replica, or their ranks, are others now. `accepted` is the file that brought a new version.
     fn claims_changed(&mut self, key: &ReplicaKey, accepted: Option<&FileName>) {
         let Some(replica) = self.replicas.get_mut(key) else { return };
+        if self.announcements.is_some() {
+            replica.forget_ended();
+            self.registry_changes.push(key.clone());
+            return self.differs(&Subject::Replica(key.clone()));
+        }
         replica.drop_missing(&self.files);
         let winner = replica.winner(&self.files).cloned();
         let contest = replica.contest(&self.files);

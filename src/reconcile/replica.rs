@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::announcement::Announcement;
 use super::file::{ContentHash, File};
 use super::outbox::Ticket;
 use crate::event::RemovedReason;
@@ -35,10 +36,12 @@ pub(super) struct Contest {
 #[derive(Debug, Default)]
 pub(super) struct Replica {
     /// Sorted by name; nearly always one.
-    claims: Box<[FileName]>,
+    pub(super) claims: Box<[FileName]>,
     told: Option<Told>,
     /// Why the claim ended of the file that the host was told of; else, of the first one that ended since.
-    removal: Option<RemovedReason>,
+    pub(super) removal: Option<RemovedReason>,
+    /// What was announced of it last; only where files are messages.
+    pub(super) announcement: Option<Box<Announcement>>,
     pub(super) ticket: Option<Ticket>,
     pub(super) told_contest: Option<Box<Contest>>,
     pub(super) contest_ticket: Option<Ticket>,
@@ -96,17 +99,18 @@ impl Replica {
         (!losers.is_empty()).then(|| Contest { winner: winner.clone(), losers })
     }
 
-    /// Why the host should no longer hold it.
-    pub(super) fn removal(&self, files: &BTreeMap<FileName, Box<File>>) -> RemovedReason {
-        match self.winner(files) {
-            Some(_) => RemovedReason::NotReady,
-            None => self.removal.unwrap_or(RemovedReason::FileRemoved),
-        }
+    /// Why the host should no longer hold it, where nothing is in force.
+    pub(super) fn removal(&self) -> RemovedReason {
+        self.removal.unwrap_or(RemovedReason::FileRemoved)
     }
 
     /// Nothing is left to remember.
     pub(super) fn is_forgotten(&self) -> bool {
-        self.claims.is_empty() && self.told.is_none() && self.ticket.is_none() && self.contest_ticket.is_none()
+        self.claims.is_empty()
+            && self.announcement.is_none()
+            && self.told.is_none()
+            && self.ticket.is_none()
+            && self.contest_ticket.is_none()
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::threads::Threads;
 use super::{BoxError, HandoffIter, HandoffWatcher};
-use crate::config::{HandoffWatcherConfig, Settings};
+use crate::config::{HandoffWatcherConfig, Mode, Settings};
 use crate::error::Error;
 use crate::event::HandoffEvent;
 use crate::payload::HandoffPayload;
@@ -38,6 +38,12 @@ pub struct HandoffWatcherBuilder {
 impl HandoffWatcherBuilder {
     pub(super) fn new(config: HandoffWatcherConfig) -> Self {
         Self { settings: config.into() }
+    }
+
+    /// What a handoff file stands for. Default: [`Mode::State`].
+    pub fn mode(mut self, mode: Mode) -> Self {
+        self.settings.mode = mode;
+        self
     }
 
     /// How many events are prepared ahead of the host. Default: 64. Range: 1 to 65,536. What does not fit loses nothing:

@@ -1,11 +1,12 @@
 //! [thread] The watcher as a host sees it: how it is set up, started, asked and stopped.
 //!
 //! [`HandoffWatcher`] and its builder set up; [`WatcherHandle`] (callbacks) and [`HandoffIter`] (iterator) run; the
-//! scanning thread itself is in `worker`, starting and stopping in `threads`.
+//! scanning thread itself is in `worker`, what it deletes in `taking`, starting and stopping in `threads`.
 
 mod builder;
 mod handle;
 mod iter;
+mod taking;
 mod threads;
 mod worker;
 

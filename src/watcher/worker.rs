@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use rustix::io::Errno;
 
 use crate::bell::{Bell, Ear};
-use crate::config::Settings;
+use crate::config::{Mode, Settings};
 use crate::deliver::{Ack, Channel, NextError};
 use crate::directory::Directory;
 use crate::error::{Error, ErrorKind};
@@ -25,6 +25,8 @@ use crate::reconcile::{ContentHash, Document, Fault, Reconciler, process_of};
 use crate::registry::Registry;
 use crate::scan::Scanner;
 use crate::stats::Meter;
+
+use super::taking::Taking;
 
 /// A file that has not changed for so long is not being written. Far longer than a writer's pauses that are promised to do
 /// no harm; and than the clock of a file system stands still.
@@ -128,6 +130,13 @@ fn is_recent(stamp: Stamp) -> bool {
     !changed.is_some_and(|changed| SystemTime::now().duration_since(changed).is_ok_and(|age| age > RECENT))
 }
 
+/// What tells two contents apart.
+pub(super) fn content_hash(bytes: &[u8]) -> ContentHash {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(bytes);
+    ContentHash(hasher.finish())
+}
+
 /// Why there is no instant mode.
 fn not_instant(settings: &Settings, errno: Errno) -> Error {
     let action = match errno {
@@ -141,12 +150,12 @@ fn not_instant(settings: &Settings, errno: Errno) -> Error {
 
 /// What the scanning thread has for itself.
 pub(crate) struct Worker {
-    settings: Settings,
-    shared: Arc<Shared>,
+    pub(super) settings: Settings,
+    pub(super) shared: Arc<Shared>,
     ear: Ear,
-    core: Reconciler,
+    pub(super) core: Reconciler,
     scanner: Scanner,
-    reader: Reader,
+    pub(super) reader: Reader,
     /// Where processes are checked.
     processes: Option<Processes>,
     listing: Listing,
@@ -156,10 +165,13 @@ pub(crate) struct Worker {
     noticed: bool,
     /// Notifications are to wait until then.
     rests_until: Option<Instant>,
+    /// Where files that the host has taken are deleted.
+    pub(super) taking: Option<Taking>,
 }
 
 impl Worker {
     pub(crate) fn new(settings: Settings, shared: Arc<Shared>, ear: Ear) -> Self {
+        let taking = matches!(settings.mode, Mode::Announcements { consume: true }).then(Taking::default);
         Self {
             core: Reconciler::new(Instant::now(), &settings),
             scanner: Scanner::new(settings.runtime_dir.clone(), settings.follow_symlinks)
@@ -175,6 +187,7 @@ impl Worker {
             ear,
             noticed: false,
             rests_until: None,
+            taking,
         }
     }
 
@@ -204,6 +217,9 @@ impl Worker {
                 return;
             }
             self.tell();
+            while self.take_away() {
+                self.tell();
+            }
             self.shared.meter.round(
                 complete.then(|| began.elapsed()),
                 std::mem::take(&mut self.reads),
@@ -228,6 +244,9 @@ impl Worker {
     fn scan(&mut self, began: Instant) -> Result<Directory, Error> {
         let opened = self.scanner.open();
         self.listen_to(opened.as_ref());
+        if let Ok(directory) = &opened {
+            self.bring_back(directory);
+        }
         let scan = opened.and_then(|directory| {
             self.scanner.scan(&directory, began, &mut self.listing)?;
             Ok(directory)
@@ -283,11 +302,11 @@ impl Worker {
     /// Looks at the processes of what is in force, when all that was listed is read.
     fn check_processes(&mut self) {
         let Some(processes) = &mut self.processes else { return };
-        while let Some((name, pid)) = self.core.poll_process() {
+        while let Some((followed, pid)) = self.core.poll_process() {
             if self.shared.is_stopped() {
                 return;
             }
-            self.core.handle_process(&name, processes.look(pid));
+            self.core.handle_process(&followed, processes.look(pid));
         }
         if let Some(pid) = processes.take_hidden() {
             self.settings.log.warn(format_args!(
@@ -303,9 +322,7 @@ impl Worker {
         let path = || self.settings.runtime_dir.join(&**name);
         let document = match self.reader.read(directory, name) {
             ReadOutcome::Bytes { stamp, bytes } => {
-                let mut hasher = DefaultHasher::new();
-                hasher.write(bytes);
-                let hash = ContentHash(hasher.finish());
+                let hash = content_hash(bytes);
                 // What is in force already need not be parsed again.
                 let handoff = match self.core.in_force(name, hash) {
                     Some(handoff) => Ok(handoff),

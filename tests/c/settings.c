@@ -1,4 +1,5 @@
-/* What a host can switch on: whom to believe, whether processes run, and instant mode. */
+/* What a host can switch on: whom to believe, whether processes run, instant mode, and files as messages. */
+#include <errno.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -60,6 +61,25 @@ int main(void) {
     write_handoff("p", 1, 1);
     event = expect(watcher, HANDOFF_EVENT_READY);
     handoff_event_free(event);
+    CHECK_STATUS(HANDOFF_OK, handoff_watcher_free(watcher));
+
+    /* Files are messages, and go when they are taken. */
+    write_handoff("p", 2, 1);
+    snprintf(path, sizeof path, "%s/p-r2.json", temporary_dir);
+    CHECK(access(path, F_OK) == 0);
+    config = quick_config();
+    config.consume = 1;
+    CHECK_STATUS(HANDOFF_ERROR_INVALID_ARGUMENT, handoff_watcher_new(&config, &watcher));
+    CHECK_TEXT("consume", handoff_last_error_field());
+    config.mode = 2;
+    CHECK_STATUS(HANDOFF_ERROR_INVALID_ARGUMENT, handoff_watcher_new(&config, &watcher));
+    CHECK_TEXT("mode", handoff_last_error_field());
+    config.mode = HANDOFF_MODE_ANNOUNCEMENTS;
+    watcher = start(&config);
+    skip(watcher, HANDOFF_EVENT_READY); /* that of before */
+    skip(watcher, HANDOFF_EVENT_READY);
+    skip(watcher, HANDOFF_EVENT_SYNCED);
+    EVENTUALLY(access(path, F_OK) != 0 && errno == ENOENT);
     CHECK_STATUS(HANDOFF_OK, handoff_watcher_free(watcher));
     return 0;
 }

@@ -59,6 +59,29 @@ fn each_event_is_a_line_of_json_as_soon_as_it_comes() {
     assert_eq!((&conflict["winner"], &conflict["losers"][0]), (&c.to_str().into(), &a.to_str().into()), "{conflict}");
 }
 
+#[test]
+fn with_consume_a_file_goes_when_it_was_printed() {
+    let place = Place::new();
+    let watch = Running::start(command(["watch", "--consume", "--poll-interval-ms", "20"]).arg(place.path()));
+    watch.event("synced");
+    for n in 0..3 {
+        let path = place.handoff("handoff.json", "p", &format!("r{n}"), 1);
+        assert_eq!(watch.event("ready")["replica_id"], format!("r{n}"));
+        let began = Instant::now();
+        while path.exists() {
+            assert!(began.elapsed() < DEADLINE, "it is still there");
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+    // What could not be printed was not taken.
+    let mut watch = command(["watch", "--consume", "--json"]);
+    let mut child = watch.arg(place.path()).stdout(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let path = place.handoff("handoff.json", "p", "r9", 1);
+    child.wait().unwrap();
+    assert!(path.exists());
+}
+
 /// The story of the handoffs of the field: under one name, one after the other.
 #[test]
 fn tells_the_story_of_the_handoffs_of_the_field() {

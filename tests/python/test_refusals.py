@@ -6,6 +6,7 @@ import importlib
 import importlib.metadata
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,22 @@ def test_a_process_that_has_ended_is_no_engine(directory: Directory) -> None:
             told = [watcher.next(30), watcher.next(30)]
             removed = [event for event in told if isinstance(event, h.Removed)]
             assert removed[0].reason == "process_exited"
+
+
+def test_a_message_goes_when_it_was_taken(directory: Directory) -> None:
+    directory.handoff()
+    with pytest.raises(h.ConfigError, match="'state' or 'announcements'"):
+        h.watch(directory.path, mode="messages")  # type: ignore[arg-type]
+    with pytest.raises(h.ArgumentError, match="consume"):
+        h.watch(directory.path, consume=True)
+    settings: dict[str, Any] = {"mode": "announcements", "consume": True, "poll_interval": 0.02}
+    with h.watch(directory.path, **settings) as watcher:
+        assert isinstance(watcher.next(30), h.Ready)
+        deadline = time.monotonic() + 30
+        while list(directory.path.iterdir()):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert [pool.ready for pool in watcher.registry.pools()] == [True]
 
 
 def test_the_environment_says_what_is_not_given(

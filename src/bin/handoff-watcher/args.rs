@@ -10,7 +10,8 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 use handoff_watcher::{
-    DEFAULT_RUNTIME_DIR, HandoffWatcher, HandoffWatcherBuilder, HandoffWatcherConfig, RUNTIME_DIR_VARIABLE, TrustPolicy,
+    DEFAULT_RUNTIME_DIR, HandoffWatcher, HandoffWatcherBuilder, HandoffWatcherConfig, Mode, RUNTIME_DIR_VARIABLE,
+    TrustPolicy,
 };
 use serde_json::Value;
 
@@ -58,6 +59,8 @@ pub(crate) struct WatchArgs {
     pub(crate) dir: Dir,
     #[command(flatten)]
     pub(crate) interval: Interval,
+    #[command(flatten)]
+    pub(crate) meaning: Meaning,
     #[command(flatten)]
     pub(crate) doubts: Doubts,
     /// One JSON object a line, also on a terminal
@@ -286,6 +289,26 @@ impl Doubts {
         match self.trust.policy() {
             Some(policy) => builder.trust(policy),
             None => builder,
+        }
+    }
+}
+
+/// What a handoff file stands for.
+#[derive(Debug, Args)]
+pub(crate) struct Meaning {
+    /// Files are messages, not the state: a replica stays ready when its file is removed, or speaks of another one
+    #[arg(long)]
+    announcements: bool,
+    /// Delete each message when it has been printed, unless it is a newer one by then; implies --announcements
+    #[arg(long)]
+    consume: bool,
+}
+
+impl Meaning {
+    pub(crate) fn mode(&self) -> Mode {
+        match self.announcements || self.consume {
+            true => Mode::Announcements { consume: self.consume },
+            false => Mode::State,
         }
     }
 }

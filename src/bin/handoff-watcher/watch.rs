@@ -2,10 +2,11 @@
 
 use std::io::{self, IsTerminal};
 use std::process;
+use std::sync::{Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use handoff_watcher::{ErrorKind, HandoffEvent, HandoffIter, HandoffWatcherConfig};
+use handoff_watcher::{ErrorKind, HandoffEvent, HandoffWatcherConfig, WatcherHandle};
 
 use crate::args::WatchArgs;
 use crate::output::{Exit, Failure, Output, complain, when_closed};
@@ -22,16 +23,25 @@ pub(crate) fn run(args: WatchArgs) -> Result<Exit, Failure> {
     let config = HandoffWatcherConfig { runtime_dir: args.dir.resolve()?, poll_interval_ms: args.interval.resolve()? };
     let dir = config.runtime_dir.clone();
     let interval = config.poll_interval_ms;
-    let mut events = args.doubts.builder(config).instant(args.interval.instant).iter()?;
+    let (print, to_print) = mpsc::sync_channel(0);
+    let print = Mutex::new(print);
+    let builder = args.doubts.builder(config).instant(args.interval.instant).mode(args.meaning.mode());
+    let watcher = builder.on_event(move |event| {
+        // Taken is what was printed: with --consume, its file is deleted then.
+        let (printed, wait) = mpsc::sync_channel(0);
+        print.lock().map_err(|_| "the printing has ended")?.send((event, printed))?;
+        Ok(wait.recv()?)
+    });
+    let watcher = watcher.try_spawn()?;
 
-    let stop = events.stop_handle();
+    let stop = watcher.stop_handle();
     signals.then(move |_| {
         stop.stop();
         // A pipe that is full and not read holds up the thread that prints.
         thread::sleep(PATIENCE);
         process::exit(0);
     })?;
-    let stop = events.stop_handle();
+    let stop = watcher.stop_handle();
     when_closed(move || stop.stop());
 
     if !dir.exists() {
@@ -40,24 +50,26 @@ pub(crate) fn run(args: WatchArgs) -> Result<Exit, Failure> {
         complain(&format!("watching {} every {interval} ms; Ctrl-C ends it", dir.display()));
     }
     let mut output = Output::new();
-    while let Some(event) = events.next() {
+    for (event, printed) in to_print {
         if json {
             output.json(&event)?;
         } else {
-            output.line(line(&event, &events))?;
+            output.line(line(&event, &watcher))?;
         }
+        // A callback that does not wait any more was stopped.
+        let _ = printed.send(());
     }
     // A watcher that ends unbidden says why.
-    match events.health().error {
+    match watcher.health().error {
         Some(error) if error.kind() == ErrorKind::Internal => Err(error.into()),
         _ => Ok(Exit::Yes),
     }
 }
 
-fn line(event: &HandoffEvent, events: &HandoffIter) -> String {
+fn line(event: &HandoffEvent, watcher: &WatcherHandle) -> String {
     let details = match event {
         HandoffEvent::Synced => {
-            let (ready, invalid) = (events.registry().len(), events.stats().invalid_files);
+            let (ready, invalid) = (watcher.registry().len(), watcher.stats().invalid_files);
             format!("all that was there at the start has been told: {ready} ready, {invalid} invalid")
         }
         _ => render::details(event),

@@ -3,6 +3,8 @@
 #![cfg_attr(fuzzing, allow(dead_code))]
 
 #[cfg(test)]
+mod announcements;
+#[cfg(test)]
 mod bounded;
 #[cfg(test)]
 mod leftovers;
@@ -21,7 +23,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{ContentHash, Document, Fault, Parcel, Reconciler, Ticket, process_of};
+use super::{ContentHash, Document, Fault, Parcel, Reconciler, Taken, Ticket, process_of};
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind};
 use crate::event::{HandoffEvent, RemovedReason};
@@ -76,6 +78,7 @@ struct Disk {
     next_inode: u64,
     listing_fails: bool,
     reads_exhausted: bool,
+    deletions_fail: bool,
     /// `stat` and `open` find nothing.
     contradicts: bool,
     processes_checked: bool,
@@ -262,6 +265,10 @@ struct World {
     capacity: usize,
     /// What happens between the next listing and its reads.
     meanwhile: Vec<Meanwhile>,
+    /// What happens between the acknowledgement of a message and its deletion.
+    before_deletion: Vec<Meanwhile>,
+    /// The files that were deleted because their messages were taken.
+    deleted: Vec<String>,
     reads: u32,
     /// Every good document that ever was under a name, and what it says.
     written: BTreeMap<Vec<u8>, String>,
@@ -283,6 +290,7 @@ impl World {
             next_inode: 0,
             listing_fails: false,
             reads_exhausted: false,
+            deletions_fail: false,
             contradicts: false,
             processes_checked: settings.check_processes,
             processes: BTreeMap::new(),
@@ -299,6 +307,8 @@ impl World {
             waiting: Vec::new(),
             capacity: settings.channel_capacity,
             meanwhile: Vec::new(),
+            before_deletion: Vec::new(),
+            deleted: Vec::new(),
             reads: 0,
             written: BTreeMap::new(),
             looks: 0,
@@ -327,10 +337,10 @@ impl World {
                 None => self.core.handle_exhausted(&name, Error::new(ErrorKind::Io, "too many open files: simulated")),
             }
         }
-        while let Some((name, pid)) = self.core.poll_process() {
+        while let Some((followed, pid)) = self.core.poll_process() {
             self.looks += 1;
             let process = self.disk.process(pid);
-            self.core.handle_process(&name, process);
+            self.core.handle_process(&followed, process);
         }
         while self.core.poll_registry().is_some() {}
         while let Some(ticket) = self.core.poll_revoke() {
@@ -340,9 +350,36 @@ impl World {
             }
         }
         // An acknowledgement wakes the thread, which may have room then.
-        while self.offer() {
-            self.take();
+        loop {
+            while self.offer() {
+                self.take();
+            }
+            if !self.delete_taken() {
+                break;
+            }
         }
+    }
+
+    /// What the scanning thread does where files are messages to be consumed.
+    fn delete_taken(&mut self) -> bool {
+        let before = self.deleted.len();
+        while let Some((name, hash)) = self.core.poll_taken() {
+            for act in std::mem::take(&mut self.before_deletion) {
+                act(&mut self.disk);
+            }
+            self.remember();
+            let outcome = match self.disk.read(&name) {
+                _ if self.disk.deletions_fail => Taken::Failed,
+                Some(Document::Content { hash: found, .. }) if found == hash => {
+                    self.disk.remove(name.to_str().unwrap());
+                    self.deleted.push(name.to_str().unwrap().to_owned());
+                    Taken::Deleted
+                }
+                _ => Taken::Changed,
+            };
+            self.core.handle_taken(self.now, &name, outcome);
+        }
+        self.deleted.len() > before
     }
 
     fn offer(&mut self) -> bool {

@@ -6,7 +6,7 @@ use proptest::test_runner::Config;
 
 use super::play::{Act, NAMES, REPLICAS, play};
 
-fn act() -> impl Strategy<Value = Act> {
+pub(super) fn act() -> impl Strategy<Value = Act> {
     let name = 0..NAMES.len();
     let replica = 0..REPLICAS.len();
     prop_oneof![

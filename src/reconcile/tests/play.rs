@@ -29,7 +29,7 @@ pub(super) enum Act {
 }
 
 /// What an act does to the disk; `n` makes every document another one of the same length.
-fn apply(disk: &mut Disk, act: &Act, n: usize) {
+pub(super) fn apply(disk: &mut Disk, act: &Act, n: usize) {
     let text = |replica: &usize| doc("p", REPLICAS[*replica], &format!("{n:06}"));
     match act {
         Act::Replace(name, replica) => disk.replace(NAMES[*name], &text(replica)),

@@ -1,0 +1,210 @@
+//! [fs] Takes an announcement away when the host has taken what it says, and never a newer one.
+//!
+//! In: a directory, a name in it, and a test of whether a file is still the version that was taken. Out: what became of it.
+//!
+//! A file cannot be deleted "if it is still this version" in one step. So it is renamed to a hidden name, where nobody
+//! replaces it, and tested there: what is under its own name from then on is newer, and is not touched. If it is not the
+//! version that was taken, it comes back.
+//!
+//! A host that ends between the two steps leaves a hidden file behind. The next one brings it back: better told again than
+//! lost.
+
+use std::ffi::{OsStr, OsString};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rustix::io::Errno;
+
+use crate::directory::Directory;
+
+/// What a hidden name begins and ends with. It is no handoff's, and none of `publish`.
+const HIDDEN: (&str, &str) = (".handoff-", ".taken");
+
+/// What became of a file that was to be taken away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Consumed {
+    /// It is deleted.
+    Deleted,
+    /// There is another version by now, or nothing; nothing was deleted.
+    Changed,
+}
+
+/// Deletes the file of that name if it is the version that was taken, by `is_taken`, which is asked for the file under the
+/// name that it is given.
+///
+/// # Errors
+/// Whatever the system says. The file is then still there, or comes back by [`bring_back`].
+pub(crate) fn consume(
+    directory: &Directory,
+    name: &OsStr,
+    mut is_taken: impl FnMut(&OsStr) -> bool,
+) -> Result<Consumed, Errno> {
+    // A version that is known to be newer is not made to vanish, not even for a moment.
+    if !is_taken(name) {
+        return Ok(Consumed::Changed);
+    }
+    let hidden = hidden_name();
+    match directory.rename_new(name, &hidden) {
+        Ok(true) => {}
+        Ok(false) => return Err(Errno::EXIST),
+        Err(Errno::NOENT) => return Ok(Consumed::Changed),
+        Err(errno) => return Err(errno),
+    }
+    if is_taken(&hidden) {
+        return match directory.remove(&hidden) {
+            Ok(()) => Ok(Consumed::Deleted),
+            Err(errno) => {
+                put_back(directory, &hidden, Some(name))?;
+                Err(errno)
+            }
+        };
+    }
+    put_back(directory, &hidden, Some(name))?;
+    Ok(Consumed::Changed)
+}
+
+/// Brings back what a host that has ended had hidden, and says how many files there were.
+///
+/// # Errors
+/// Whatever the system says; some may have come back by then.
+pub(crate) fn bring_back(directory: &Directory) -> Result<usize, Errno> {
+    let mut count = 0;
+    for name in directory.names()? {
+        if visible_name(&name).is_some() {
+            match put_back(directory, &name, None) {
+                Ok(()) => count += 1,
+                // Whose it was, was faster.
+                Err(Errno::NOENT) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+    }
+    Ok(count)
+}
+
+/// Under its own name if that is free; else under one that nobody else uses, where it is found as well.
+fn put_back(directory: &Directory, hidden: &OsStr, name: Option<&OsStr>) -> Result<(), Errno> {
+    if let Some(name) = name
+        && directory.rename_new(hidden, name)?
+    {
+        return Ok(());
+    }
+    match visible_name(hidden) {
+        Some(visible) if directory.rename_new(hidden, &visible)? => Ok(()),
+        _ => Err(Errno::EXIST),
+    }
+}
+
+fn hidden_name() -> OsString {
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    // In containers all hosts can have one process id, and the same one after each crash: hence the time.
+    let nanos = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+    let count = COUNTER.fetch_add(1, Ordering::Relaxed);
+    format!("{}{}-{nanos:x}-{count}{}", HIDDEN.0, std::process::id(), HIDDEN.1).into()
+}
+
+/// The name of a handoff for what was hidden under that name; `None` where that is no hidden name.
+fn visible_name(hidden: &OsStr) -> Option<OsString> {
+    let middle = hidden.to_str()?.strip_prefix(HIDDEN.0)?.strip_suffix(HIDDEN.1)?;
+    Some(format!("handoff-{middle}.json").into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::path::Path;
+
+    fn names(dir: &Path) -> Vec<String> {
+        let mut names: Vec<_> =
+            fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    fn is(dir: &Path, text: &str) -> impl Fn(&OsStr) -> bool {
+        move |name| fs::read_to_string(dir.join(name)).is_ok_and(|found| found == text)
+    }
+
+    fn try_it(dir: &Path, is_taken: impl FnMut(&OsStr) -> bool) -> Result<Consumed, Errno> {
+        consume(&Directory::open(dir).unwrap(), OsStr::new("a.json"), is_taken)
+    }
+
+    #[test]
+    fn what_was_taken_is_deleted_and_what_is_newer_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        assert_eq!(try_it(dir, is(dir, "old")), Ok(Consumed::Changed));
+        fs::write(dir.join("a.json"), "new").unwrap();
+        assert_eq!(try_it(dir, is(dir, "old")), Ok(Consumed::Changed));
+        assert_eq!(names(dir), ["a.json"]);
+        assert_eq!(try_it(dir, is(dir, "new")), Ok(Consumed::Deleted));
+        assert_eq!(names(dir), [""; 0]);
+    }
+
+    /// A producer that comes between the first look and the second.
+    #[test]
+    fn a_version_that_is_written_meanwhile_survives() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        let path = dir.join("a.json");
+        let interfere = |act: &dyn Fn(&Path)| {
+            fs::write(&path, "old").unwrap();
+            let mut looks = 0;
+            let outcome = try_it(dir, |name| {
+                looks += 1;
+                if looks == 2 {
+                    act(&dir.join(name));
+                }
+                is(dir, "old")(name)
+            });
+            assert_eq!(looks, 2);
+            outcome.unwrap()
+        };
+        // Through a descriptor from before: the hidden file is what it wrote.
+        assert_eq!(interfere(&|hidden| fs::write(hidden, "in place").unwrap()), Consumed::Changed);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "in place");
+        // Under the name: that is another file.
+        assert_eq!(interfere(&|_| fs::write(&path, "next").unwrap()), Consumed::Deleted);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "next");
+        // Both.
+        let both = |hidden: &Path| {
+            fs::write(hidden, "in place").unwrap();
+            fs::write(&path, "next").unwrap();
+        };
+        assert_eq!(interfere(&both), Consumed::Changed);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "next");
+        let names = names(dir);
+        assert_eq!(names.len(), 2, "{names:?}");
+        assert!(crate::listing::is_handoff_name(OsStr::new(&names[1])), "{names:?}");
+        assert_eq!(fs::read_to_string(dir.join(&names[1])).unwrap(), "in place");
+    }
+
+    #[test]
+    fn what_a_host_that_has_ended_had_hidden_comes_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        let hidden = hidden_name();
+        assert!(!crate::listing::is_handoff_name(&hidden));
+        fs::write(dir.join(&hidden), "old").unwrap();
+        fs::write(dir.join(".handoff-1-2-3.tmp"), "of a producer").unwrap();
+        let directory = Directory::open(dir).unwrap();
+        assert_eq!(bring_back(&directory), Ok(1));
+        let names = names(dir);
+        assert_eq!(names.len(), 2, "{names:?}");
+        assert_eq!(fs::read_to_string(dir.join(&names[1])).unwrap(), "old");
+        assert!(crate::listing::is_handoff_name(OsStr::new(&names[1])), "{names:?}");
+        assert_eq!(bring_back(&directory), Ok(0));
+    }
+
+    /// A symbolic link goes, what it leads to stays.
+    #[test]
+    fn of_a_link_only_the_link_is_deleted() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        fs::write(dir.join("target"), "old").unwrap();
+        std::os::unix::fs::symlink("target", dir.join("a.json")).unwrap();
+        assert_eq!(try_it(dir, is(dir, "old")), Ok(Consumed::Deleted));
+        assert_eq!(names(dir), ["target"]);
+    }
+}

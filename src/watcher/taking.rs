@@ -1,0 +1,99 @@
+//! [thread] Where files are messages to be consumed: deletes what the host has taken.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::time::Instant;
+
+use rustix::io::Errno;
+
+use super::worker::{Worker, content_hash};
+use crate::consume::{Consumed, bring_back, consume};
+use crate::directory::Directory;
+use crate::error::Error;
+use crate::log::Log;
+use crate::read::ReadOutcome;
+use crate::reconcile::Taken;
+
+/// What the scanning thread remembers of it.
+#[derive(Debug, Default)]
+pub(super) struct Taking {
+    /// What a host that has ended had hidden is back.
+    brought_back: bool,
+    /// The error numbers that were complained about: once each, however many files and polls there are.
+    complaints: BTreeSet<Option<i32>>,
+}
+
+impl Taking {
+    fn complain(&mut self, log: &Log, error: &Error) {
+        if self.complaints.insert(error.io_error().and_then(io::Error::raw_os_error)) {
+            log.warn(format_args!("{error}"));
+        }
+    }
+}
+
+impl Worker {
+    /// Once, before the first listing.
+    pub(super) fn bring_back(&mut self, directory: &Directory) {
+        let Some(taking) = self.taking.as_mut().filter(|taking| !taking.brought_back) else { return };
+        let log = &self.settings.log;
+        match bring_back(directory) {
+            Ok(count) => {
+                taking.brought_back = true;
+                if count > 0 {
+                    log.info(format_args!("{count} handoffs that an earlier host was about to delete are back"));
+                }
+            }
+            Err(errno) => {
+                let dir = &self.settings.runtime_dir;
+                let error = Error::io("bring back what an earlier host was about to delete", dir, errno.into());
+                taking.complain(log, &error);
+            }
+        }
+    }
+
+    /// Deletes what the host has taken since, unless it is something else by now; says whether anything was.
+    pub(super) fn take_away(&mut self) -> bool {
+        let Some(taking) = &mut self.taking else { return false };
+        let mut deleted = false;
+        let mut directory = None;
+        while let Some((name, hash)) = self.core.poll_taken() {
+            if self.shared.is_stopped() {
+                return false;
+            }
+            let opened = match directory.take() {
+                Some(opened) => Ok(opened),
+                None => Directory::open_trusted(&self.settings.runtime_dir, self.settings.trust.as_ref()),
+            };
+            let consumed = opened.and_then(|opened| {
+                let opened = directory.insert(opened);
+                let reader = &mut self.reader;
+                let is_taken = |name: &_| match reader.read(opened, name) {
+                    ReadOutcome::Bytes { bytes, .. } => content_hash(bytes) == hash,
+                    _ => false,
+                };
+                consume(opened, &name, is_taken)
+                    .map_err(|errno| Error::io(action(errno), &self.settings.runtime_dir.join(&*name), errno.into()))
+            });
+            let outcome = match consumed {
+                Ok(Consumed::Deleted) => Taken::Deleted,
+                Ok(Consumed::Changed) => Taken::Changed,
+                Err(error) => {
+                    taking.complain(&self.settings.log, &error);
+                    Taken::Failed
+                }
+            };
+            deleted |= outcome == Taken::Deleted;
+            self.core.handle_taken(Instant::now(), &name, outcome);
+        }
+        deleted
+    }
+}
+
+fn action(errno: Errno) -> &'static str {
+    match io::Error::from(errno).kind() {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "delete the handoff that was taken (`consume` needs the right to write to the directory; each poll tries again)"
+        }
+        _ => "delete the handoff that was taken (each poll tries again)",
+    }
+}

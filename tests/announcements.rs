@@ -1,0 +1,203 @@
+//! Files as messages, on real directories: producers that overwrite one fixed file, and files that go when they are taken.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use handoff_watcher::{HandoffEvent, HandoffWatcherBuilder, HandoffWatcherConfig, Mode, WatcherHandle};
+use parking_lot::Mutex;
+
+use common::{INTERVAL_MS, Place, builder, doc, replace, until, write};
+
+fn announcements(dir: &Path, consume: bool) -> HandoffWatcherBuilder {
+    builder(dir, INTERVAL_MS).settle_time(Duration::from_millis(100)).mode(Mode::Announcements { consume })
+}
+
+/// What it was told, in few words.
+#[derive(Clone, Default)]
+struct Heard(Arc<Mutex<Vec<String>>>);
+
+impl Heard {
+    fn start(&self, builder: HandoffWatcherBuilder) -> WatcherHandle {
+        let heard = self.clone();
+        let watcher = builder.on_event(move |event| {
+            heard.0.lock().push(common::short(&event));
+            Ok(())
+        });
+        watcher.try_spawn().unwrap()
+    }
+
+    fn has(&self, event: &str) {
+        until(&format!("{event} in {:?}", self.0.lock()), || self.0.lock().iter().any(|heard| heard == event));
+    }
+
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock())
+    }
+}
+
+fn files(dir: &Path) -> Vec<String> {
+    let names = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<_> = names.collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_replica_stays_ready_when_its_file_moves_on_or_goes() {
+    let place = Place::new();
+    let heard = Heard::default();
+    let handle = heard.start(announcements(place.path(), false));
+    let file = place.join("handoff.json");
+    for (n, replica) in ["r0", "r1", "r2"].into_iter().enumerate() {
+        // Renamed into place, and written in place.
+        if n % 2 == 0 { replace(&file, doc(replica, "x")) } else { write(&file, doc(replica, "x")) }
+        heard.has(&format!("ready {replica} x"));
+    }
+    fs::remove_file(&file).unwrap();
+    let scans = handle.stats().scans;
+    until("further polls", || handle.stats().scans > scans + 5 && handle.stats().files == 0);
+    let ready: Vec<_> = handle.registry().list().into_iter().map(|payload| payload.replica_id).collect();
+    assert_eq!(ready, ["r0", "r1", "r2"]);
+    write(&file, doc("r1", "x").replace('}', r#","ready":false}"#));
+    heard.has("removed r1 not_ready");
+    let heard = heard.take();
+    assert_eq!(heard.iter().filter(|event| event.starts_with("removed")).count(), 1, "{heard:?}");
+    handle.stop();
+}
+
+/// A producer that waits until its message was taken, as those do that expect it to go, and overwrites one file.
+#[test]
+fn a_file_goes_when_the_host_has_taken_it_and_not_before() {
+    let place = Place::new();
+    let file = place.join("handoff.json");
+    let tries = Arc::new(AtomicU32::new(0));
+    let counted = tries.clone();
+    let seen = file.clone();
+    let watcher = announcements(place.path(), true).on_event(move |event| {
+        if event.payload().is_some() {
+            // Not yet taken, so it is there; and it is refused twice.
+            assert!(seen.exists());
+            if counted.fetch_add(1, Ordering::SeqCst) < 2 {
+                return Err("not now".into());
+            }
+        }
+        Ok(())
+    });
+    let handle = watcher.try_spawn().unwrap();
+    for n in 0..5 {
+        replace(&file, doc(&format!("r{n}"), "x"));
+        until("it is taken", || !file.exists());
+    }
+    assert_eq!(tries.load(Ordering::SeqCst), 7);
+    assert_eq!(handle.registry().len(), 5);
+    handle.stop();
+}
+
+/// Producers that never wait: each message that had a name of its own, and the last one of each shared name, is told.
+#[test]
+fn no_message_is_deleted_that_was_not_taken() {
+    const WRITERS: usize = 3;
+    const MESSAGES: usize = 200;
+    let place = Place::new();
+    let taken = Arc::new(Mutex::new(BTreeSet::new()));
+    let takes = taken.clone();
+    let mut turn = 0u32;
+    let turn = Mutex::new(move || {
+        turn += 1;
+        turn
+    });
+    let watcher = announcements(place.path(), true).on_event(move |event| {
+        if (turn.lock())().is_multiple_of(7) {
+            return Err("every seventh is refused at first".into());
+        }
+        if let HandoffEvent::Ready { payload, .. } | HandoffEvent::Updated { payload, .. } = event {
+            takes.lock().insert(payload.replica_id);
+        }
+        Ok(())
+    });
+    let handle = watcher.try_spawn().unwrap();
+    thread::scope(|scope| {
+        for writer in 0..WRITERS {
+            let dir = place.path();
+            scope.spawn(move || {
+                let (temporary, shared) = (dir.join(format!("{writer}.tmp")), dir.join("shared.json"));
+                for n in 0..MESSAGES {
+                    fs::write(&temporary, doc(&format!("own-{writer}-{n}"), "x")).unwrap();
+                    fs::rename(&temporary, dir.join(format!("own-{writer}-{n}.json"))).unwrap();
+                    fs::write(&temporary, doc(&format!("shared-{writer}-{n}"), "x")).unwrap();
+                    fs::rename(&temporary, &shared).unwrap();
+                    if n % 20 == 0 {
+                        thread::yield_now();
+                    }
+                }
+                fs::write(&temporary, doc(&format!("last-{writer}"), "x")).unwrap();
+                fs::rename(&temporary, dir.join(format!("last-{writer}.json"))).unwrap();
+            });
+        }
+    });
+    until("all was taken", || files(place.path()).is_empty());
+    let taken = taken.lock();
+    for writer in 0..WRITERS {
+        assert!(taken.contains(&format!("last-{writer}")));
+        for n in 0..MESSAGES {
+            assert!(taken.contains(&format!("own-{writer}-{n}")), "own-{writer}-{n} was deleted and not told");
+        }
+    }
+    handle.stop();
+}
+
+#[test]
+fn what_an_earlier_host_was_about_to_delete_is_told() {
+    let place = Place::new();
+    write(place.join(".handoff-1-2-3.taken"), doc("r0", "x"));
+    let heard = Heard::default();
+    let handle = heard.start(announcements(place.path(), true));
+    heard.has("ready r0 x");
+    until("it is taken", || files(place.path()).is_empty());
+    handle.stop();
+}
+
+#[test]
+fn where_nothing_may_be_deleted_the_log_says_so_once_and_it_is_tried_again() {
+    if rustix::process::getuid().is_root() {
+        return; // For root nothing is forbidden; `tests/faults.rs` injects it.
+    }
+    let place = Place::new();
+    write(place.join("a.json"), doc("r0", "x"));
+    fs::set_permissions(place.path(), fs::Permissions::from_mode(0o555)).unwrap();
+    let heard = Heard::default();
+    let handle = heard.start(announcements(place.path(), true));
+    heard.has("ready r0 x");
+    let scans = handle.stats().scans;
+    until("further polls", || handle.stats().scans > scans + 3);
+    assert_eq!(files(place.path()), ["a.json"]);
+    fs::set_permissions(place.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    until("it is taken", || files(place.path()).is_empty());
+    assert_eq!(heard.take().iter().filter(|event| event.starts_with("ready")).count(), 1);
+    handle.stop();
+}
+
+#[test]
+fn the_state_is_never_deleted() {
+    let place = Place::new();
+    write(place.join("a.json"), doc("r0", "x"));
+    write(place.join(".handoff-1-2-3.taken"), doc("r1", "x"));
+    let heard = Heard::default();
+    let config = HandoffWatcherConfig { runtime_dir: place.path().into(), poll_interval_ms: INTERVAL_MS };
+    let handle = heard.start(handoff_watcher::HandoffWatcher::builder(config));
+    heard.has("synced");
+    let scans = handle.stats().scans;
+    until("further polls", || handle.stats().scans > scans + 3);
+    assert_eq!(files(place.path()), [".handoff-1-2-3.taken", "a.json"]);
+    handle.stop();
+}
