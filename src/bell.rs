@@ -3,6 +3,7 @@
 //! The bell is rung by everything that the thread must not sleep through: a stop, a rescan, an acknowledgement, room. It
 //! is a channel, or a descriptor where a notification of the kernel has to end the same wait.
 
+use std::ffi::OsStr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -60,6 +61,14 @@ impl Ear {
         match self {
             Self::Channel(_) => Err(Errno::NOSYS),
             Self::Descriptor(_, notices) => notices.listen_to(directory),
+        }
+    }
+
+    /// Whether the kernel notified that the file that was just read is whole: moved to its name, not written to since.
+    pub(crate) fn was_moved(&mut self, name: &OsStr) -> bool {
+        match self {
+            Self::Channel(_) => false,
+            Self::Descriptor(_, notices) => notices.was_moved(name),
         }
     }
 

@@ -1,13 +1,17 @@
 //! [fs] Instant mode: the kernel's notification (inotify) that a scan would find something now.
 //!
-//! It wakes the scanning thread and says nothing else: what changed is found by the same scan as at every poll. So a
-//! notification that is lost, late or made up costs time, never truth.
+//! It wakes the scanning thread: what changed is found by the same scan as at every poll. So a notification that is lost or
+//! late costs time, never truth.
+//!
+//! It says one thing else, which `stat` cannot say: a file was *moved* to its name, and not written to since. Such a file is
+//! whole, and need not be looked at twice before it is believed.
 //!
 //! Watched is the inode that the round has open, asked for anew at each round: the kernel gives the same watch for the
 //! same inode. So a directory that was replaced, recreated or mounted over is followed from the next round on. One that
 //! is not there has no inode: that it appears is found by the polls.
 
-use std::ffi::OsStr;
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -20,13 +24,19 @@ use rustix::io::{Errno, read, write};
 use crate::directory::Directory;
 use crate::listing::is_handoff_name;
 
+/// Of more than these it is not remembered that they were moved; they are believed a moment later.
+const MOST_MOVED: usize = 1024;
+/// How long nothing is heard after notifications that were of no use: a file beside the handoffs that is written all the
+/// time, such as a log, must not keep a processor busy.
+const REST: Duration = Duration::from_millis(1);
+
 /// The doorbell, and what is waited for together with it. Nothing is watched yet.
 ///
 /// # Errors
 /// EMFILE, ENFILE or ENOMEM.
 pub(crate) fn open() -> Result<(Doorbell, Notices), Errno> {
     let doorbell = Doorbell(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
-    Ok((doorbell, Notices { inotify: None, watch: None }))
+    Ok((doorbell, Notices { inotify: None, watch: None, moved: BTreeSet::new(), matters: false }))
 }
 
 /// A bell that poll(2) hears.
@@ -50,6 +60,10 @@ impl Doorbell {
 pub(crate) struct Notices {
     inotify: Option<OwnedFd>,
     watch: Option<i32>,
+    /// The handoffs that were moved to their names and not written to since; [`MOST_MOVED`] at most.
+    moved: BTreeSet<OsString>,
+    /// Something was heard, and not while it was waited for.
+    matters: bool,
 }
 
 impl Notices {
@@ -64,9 +78,10 @@ impl Notices {
         };
         let inotify = self.inotify.insert(inotify);
         self.watch = {
-            // A file that is being created shows when it is closed, a link at once. Writes are not notified: a file
-            // that is half-written is of no use. Its writer closes it, or the polls find it.
+            // A file that is being created shows when it is closed, a link at once. A write wakes nobody: a file that is
+            // half-written is of no use. Its writer closes it, or the polls find it.
             let flags = WatchFlags::CREATE
+                | WatchFlags::MODIFY
                 | WatchFlags::CLOSE_WRITE
                 | WatchFlags::MOVE
                 | WatchFlags::DELETE
@@ -78,6 +93,7 @@ impl Notices {
             let watch = inotify::add_watch(&*inotify, path, flags)?;
             match self.watch {
                 Some(before) if before != watch => {
+                    self.moved.clear();
                     // It may be gone already, with its directory.
                     let _ = inotify::remove_watch(&*inotify, before);
                 }
@@ -85,22 +101,40 @@ impl Notices {
             }
             Some(watch)
         };
+        // The scan that follows sees what it is about.
         self.hear();
+        self.matters = false;
         Ok(())
+    }
+
+    /// Whether the file that was just read had been moved to its name, and not been written to from then until now: what
+    /// was read is whole. A call of write(2) that lasted for all of the reading goes unnoticed.
+    pub(crate) fn was_moved(&mut self, name: &OsStr) -> bool {
+        self.moved.contains(name) && {
+            self.hear();
+            self.moved.remove(name)
+        }
     }
 
     /// Waits for the bell, the time, or a notification; true if that was it.
     pub(crate) fn wait(&mut self, doorbell: &Doorbell, deadline: Instant, listens: bool) -> bool {
+        if listens && std::mem::take(&mut self.matters) {
+            return true;
+        }
+        let mut rests_until: Option<Instant> = None;
         loop {
             let mut descriptors = [PollFd::new(&doorbell.0, PollFlags::IN), PollFd::new(&doorbell.0, PollFlags::IN)];
             let mut count = 1;
+            let now = Instant::now();
+            let rests = rests_until.filter(|until| *until > now);
             if let Some(inotify) = &self.inotify
                 && listens
+                && rests.is_none()
             {
                 descriptors[1] = PollFd::new(inotify, PollFlags::IN);
                 count = 2;
             }
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = rests.map_or(deadline, |until| until.min(deadline)).saturating_duration_since(now);
             let timeout = Timespec::try_from(left).ok();
             let woken = poll(&mut descriptors[..count], timeout.as_ref());
             let [bell, notice] = descriptors.map(|descriptor| !descriptor.revents().is_empty());
@@ -111,6 +145,7 @@ impl Notices {
                     std::thread::sleep(left.min(Duration::from_millis(10)));
                     return false;
                 }
+                Ok(0) if rests.is_some_and(|until| until < deadline) => continue,
                 Ok(0) => return false,
                 Ok(_) => {}
             }
@@ -118,25 +153,45 @@ impl Notices {
                 doorbell.hush();
                 return false;
             }
-            if notice && self.hear() {
-                return true;
+            if notice {
+                self.hear();
+                if std::mem::take(&mut self.matters) {
+                    return true;
+                }
+                rests_until = Some(Instant::now() + REST);
             }
         }
     }
 
-    /// Takes all notifications that wait; says whether one is worth a scan.
-    fn hear(&mut self) -> bool {
-        let Some(inotify) = &self.inotify else { return false };
+    /// Takes all notifications that wait.
+    fn hear(&mut self) {
+        let Some(inotify) = &self.inotify else { return };
         let mut buffer = [MaybeUninit::uninit(); 4096];
         let mut reader = Reader::new(inotify, &mut buffer);
-        let mut matters = false;
         while let Ok(event) = reader.next() {
+            let kind = event.events();
+            if kind.contains(ReadFlags::QUEUE_OVERFLOW) {
+                self.matters = true;
+                self.moved.clear();
+            }
+            if Some(event.wd()) != self.watch {
+                continue;
+            }
             // Without a name it is about the directory: it was moved or removed, or is no longer watched.
-            let name = event.file_name().map(|name| OsStr::from_bytes(name.to_bytes()));
-            let is_ours = Some(event.wd()) == self.watch && name.is_none_or(is_handoff_name);
-            matters |= is_ours || event.events().contains(ReadFlags::QUEUE_OVERFLOW);
+            let Some(name) = event.file_name().map(|name| OsStr::from_bytes(name.to_bytes())) else {
+                self.matters = true;
+                continue;
+            };
+            if !is_handoff_name(name) {
+                continue;
+            }
+            self.matters |= kind != ReadFlags::MODIFY;
+            if kind != ReadFlags::MOVED_TO {
+                self.moved.remove(name);
+            } else if self.moved.len() < MOST_MOVED {
+                self.moved.insert(name.to_owned());
+            }
         }
-        matters
     }
 }
 
@@ -167,6 +222,42 @@ mod tests {
         assert!(notices.wait(&doorbell, later(), true));
         assert!(!notices.wait(&doorbell, Instant::now(), true));
         fs::remove_file(dir.path().join("a.json")).unwrap();
+        assert!(notices.wait(&doorbell, later(), true));
+    }
+
+    #[test]
+    fn a_file_that_was_moved_and_not_written_to_since_is_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let (doorbell, mut notices) = open().unwrap();
+        notices.listen_to(&Directory::open(dir.path()).unwrap()).unwrap();
+        let (temporary, path, name) = (dir.path().join("tmp"), dir.path().join("a.json"), OsStr::new("a.json"));
+        let put = || {
+            fs::write(&temporary, "x").unwrap();
+            fs::rename(&temporary, &path).unwrap();
+        };
+        fs::write(&path, "x").unwrap();
+        assert!(notices.wait(&doorbell, later(), true) && !notices.was_moved(name));
+        put();
+        assert!(notices.wait(&doorbell, later(), true) && notices.was_moved(name));
+        assert!(!notices.was_moved(name), "said once");
+        // Written to after the move, before and after it was heard of.
+        put();
+        fs::write(&path, "y").unwrap();
+        assert!(notices.wait(&doorbell, later(), true) && !notices.was_moved(name));
+        put();
+        assert!(notices.wait(&doorbell, later(), true));
+        let file = fs::File::options().append(true).open(&path).unwrap();
+        std::io::Write::write_all(&mut &file, b"y").unwrap();
+        assert!(!notices.was_moved(name));
+        // A write wakes nobody, and other files do not either.
+        assert!(!notices.wait(&doorbell, Instant::now() + Duration::from_millis(5), true));
+        drop(file);
+        assert!(notices.wait(&doorbell, later(), true));
+        // What is heard while it is not waited for is not lost.
+        put();
+        assert!(notices.wait(&doorbell, later(), true));
+        fs::write(dir.path().join("b.json"), "x").unwrap();
+        assert!(notices.was_moved(name));
         assert!(notices.wait(&doorbell, later(), true));
     }
 

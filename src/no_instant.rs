@@ -1,5 +1,6 @@
 //! [fs] Instant mode where there is none: nothing of this can be made.
 
+use std::ffi::OsStr;
 use std::time::Instant;
 
 use rustix::io::Errno;
@@ -24,6 +25,10 @@ pub(crate) enum Notices {}
 
 impl Notices {
     pub(crate) fn listen_to(&mut self, _: &Directory) -> Result<(), Errno> {
+        match *self {}
+    }
+
+    pub(crate) fn was_moved(&mut self, _: &OsStr) -> bool {
         match *self {}
     }
 

@@ -60,7 +60,11 @@ fn a_replica_stays_ready_when_its_file_moves_on_or_goes() {
     let file = place.join("handoff.json");
     for (n, replica) in ["r0", "r1", "r2"].into_iter().enumerate() {
         // Renamed into place, and written in place.
-        if n % 2 == 0 { replace(&file, doc(replica, "x")) } else { write(&file, doc(replica, "x")) }
+        if n % 2 == 0 {
+            replace(&file, doc(replica, "x"))
+        } else {
+            write(&file, doc(replica, "x"))
+        }
         heard.has(&format!("ready {replica} x"));
     }
     fs::remove_file(&file).unwrap();

@@ -166,6 +166,32 @@ fn a_link_that_is_flipped_is_followed_from_the_next_poll_on() {
     assert_eq!(events.next_timeout(Duration::from_millis(50)), Err(NextError::Timeout));
 }
 
+/// Within a tick of the file system's clock `stat` cannot tell a rename from a write; the kernel's notification can.
+#[test]
+fn what_was_renamed_within_a_tick_is_told_at_once() {
+    let fixture = Fixture::new();
+    let events = fixture.watch(HOUR_MS);
+    expect(&events, "synced");
+    let (temporary, path) = (fixture.dir.join(".tmp"), fixture.dir.join("a.json"));
+    let mut n = 0;
+    let mut fastest = |rename: bool| {
+        let tells = (0..25).map(|_| {
+            n += 1;
+            let text = format!(r#"{{"pool_id":"p","replica_id":"r0","url":"http://h/{n:04}"}}"#);
+            fs::write(if rename { &temporary } else { &path }, text).unwrap();
+            if rename {
+                fs::rename(&temporary, &path).unwrap();
+            }
+            let written = Instant::now();
+            expect(&events, if n == 1 { "ready" } else { "updated" });
+            written.elapsed()
+        });
+        tells.min().unwrap()
+    };
+    let (renamed, in_place) = (fastest(true), fastest(false));
+    assert!(renamed < in_place / 2, "renamed {renamed:?}, written in place {in_place:?}");
+}
+
 #[test]
 fn a_storm_costs_a_scan_in_five_milliseconds_at_most() {
     let fixture = Fixture::new();

@@ -70,11 +70,13 @@ impl Fault {
 #[derive(Clone, Debug)]
 pub(crate) enum Document {
     /// The whole content, with the stamp that it had before and after. `recent`: by the wall clock, the stamp is so young
-    /// that whoever wrote the content may still be at it; only asked of what was there at the start. `process`: what is
-    /// known of the process that it names, where that is asked for.
+    /// that whoever wrote the content may still be at it; only asked of what was there at the start. `moved`: it is known
+    /// that the file was moved to its name and not written to since. `process`: what is known of the process that it
+    /// names, where that is asked for.
     Content {
         stamp: Stamp,
         recent: bool,
+        moved: bool,
         hash: ContentHash,
         handoff: Result<Arc<Handoff>, Error>,
         process: Option<Process>,
@@ -293,12 +295,13 @@ impl File {
     /// A read that ran from `began` to `now` gave this.
     pub(super) fn read(&mut self, began: Instant, now: Instant, document: Document, settle_time: Duration) -> Step {
         match document {
-            Document::Content { stamp, recent, hash, handoff, process } => {
+            Document::Content { stamp, recent, moved, hash, handoff, process } => {
                 self.found(began, now, stamp);
                 match handoff {
                     Ok(handoff) => match self.is_leftover(hash, (stamp.mtime, stamp.mtime_nanos), &handoff, process) {
                         Some(error) => self.faulty(now, Fault::Stale(hash), error, settle_time, Again::Read),
-                        None => self.good(now, stamp, recent, hash, handoff),
+                        // What came after the start is recent whatever the wall clock says.
+                        None => self.good(now, stamp, !moved && (recent || !self.initial), hash, handoff),
                     },
                     Err(error) => self.faulty(now, Fault::Content(hash), error, settle_time, Again::Read),
                 }
@@ -378,8 +381,7 @@ impl File {
         }
         // A rename, as of a file that was finished elsewhere, leaves the ctime behind the mtime; a write makes them one.
         // The first version of an inode, too, may be overwritten already when it is first read.
-        // What came after the start is recent whatever the wall clock says.
-        let written = (recent || !self.initial) && mtime == (stamp.ctime, stamp.ctime_nanos);
+        let written = recent && mtime == (stamp.ctime, stamp.ctime_nanos);
         if written || self.version.is_some() && self.in_place {
             let since = match self.undecided() {
                 Some(Undecided::Candidate { hash: same, since }) if *same == hash => *since,

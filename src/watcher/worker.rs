@@ -330,7 +330,14 @@ impl Worker {
                 };
                 let pid = handoff.as_ref().ok().and_then(|handoff| process_of(handoff));
                 let process = self.processes.as_mut().zip(pid).map(|(processes, pid)| processes.look(pid));
-                Document::Content { stamp, recent: is_recent(stamp), hash, handoff, process }
+                Document::Content {
+                    stamp,
+                    recent: is_recent(stamp),
+                    moved: self.ear.was_moved(name),
+                    hash,
+                    handoff,
+                    process,
+                }
             }
             ReadOutcome::Changing => Document::Changing,
             ReadOutcome::Absent => Document::Absent,

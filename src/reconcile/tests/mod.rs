@@ -66,6 +66,8 @@ struct SimFile {
     content: Content,
     /// `stat` and `open` fail with this.
     errno: Option<i32>,
+    /// It was moved to its name and not written to since.
+    moved: bool,
 }
 
 /// A disk whose clock ticks as coarsely as one likes.
@@ -78,6 +80,8 @@ struct Disk {
     next_inode: u64,
     listing_fails: bool,
     reads_exhausted: bool,
+    /// The kernel tells of files that are moved to their names, which happens within a tick of the clock.
+    notifies: bool,
     deletions_fail: bool,
     /// `stat` and `open` find nothing.
     contradicts: bool,
@@ -117,15 +121,18 @@ impl Disk {
         let size = if let Content::Bytes(bytes) = &content { bytes.len() } else { 0 };
         self.next_inode += 1;
         let stamp = self.stamp(self.next_inode, size);
-        self.files.insert(file(name), SimFile { stamp, content, errno: None });
+        self.files.insert(file(name), SimFile { stamp, content, errno: None, moved: false });
     }
 
     /// A temporary file, renamed over the name.
     fn replace(&mut self, name: &str, text: &str) {
         self.put(name, Content::Bytes(text.into()));
         if let Some(file) = self.files.get_mut(OsStr::new(name)) {
-            // The rename came after the last byte.
-            file.stamp.ctime_nanos += 1;
+            file.moved = self.notifies;
+            if !self.notifies {
+                // The rename came after the last byte.
+                file.stamp.ctime_nanos += 1;
+            }
         }
     }
 
@@ -140,7 +147,8 @@ impl Disk {
             return self.create(name, text);
         };
         let stamp = self.stamp(inode, text.len());
-        self.files.insert(file(name), SimFile { stamp, content: Content::Bytes(text.into()), errno: None });
+        self.files
+            .insert(file(name), SimFile { stamp, content: Content::Bytes(text.into()), errno: None, moved: false });
     }
 
     /// The same inode, and the mtime that it had before.
@@ -176,6 +184,7 @@ impl Disk {
             self.removed.insert(file(to));
         }
         (moved.stamp.ctime, moved.stamp.ctime_nanos) = (seconds, nanos);
+        moved.moved = self.notifies;
         self.files.insert(file(to), moved);
     }
 
@@ -221,7 +230,7 @@ impl Disk {
                 let hash = ContentHash(hasher.finish());
                 let pid = handoff.as_ref().ok().and_then(|handoff| process_of(handoff));
                 let process = pid.filter(|_| self.processes_checked).map(|pid| self.process(pid));
-                Document::Content { stamp: file.stamp, recent: age <= 3, hash, handoff, process }
+                Document::Content { stamp: file.stamp, recent: age <= 3, moved: file.moved, hash, handoff, process }
             }
         })
     }
@@ -290,6 +299,7 @@ impl World {
             next_inode: 0,
             listing_fails: false,
             reads_exhausted: false,
+            notifies: false,
             deletions_fail: false,
             contradicts: false,
             processes_checked: settings.check_processes,

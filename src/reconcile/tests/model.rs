@@ -36,9 +36,10 @@ proptest! {
     #[test]
     fn random_writers_and_hosts_end_in_agreement(
         tick in prop_oneof![Just(1i64), Just(4_000_000), Just(1_000_000_000), Just(2_000_000_000)],
+        notifies in any::<bool>(),
         acts in prop::collection::vec(act(), 1..60),
     ) {
-        play(tick, &acts);
+        play(tick, notifies, &acts);
     }
 }
 
@@ -50,7 +51,7 @@ proptest! {
         tick in prop_oneof![Just(1i64), Just(2_000_000_000)],
         acts in prop::collection::vec(act(), 3000..5000),
     ) {
-        play(tick, &acts);
+        play(tick, tick == 1, &acts);
     }
 }
 
@@ -60,5 +61,5 @@ proptest! {
 fn regression_a_read_alone_lets_no_old_version_take_over() {
     use Act::{Overwrite, Remove, Replace, Special, Wait};
     let acts = [Replace(0, 2), Special(1), Wait(364), Overwrite(3, 2), Wait(686), Replace(0, 0), Remove(3)];
-    play(1, &acts);
+    play(1, false, &acts);
 }

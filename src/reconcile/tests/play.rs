@@ -74,9 +74,9 @@ fn expected(disk: &Disk) -> BTreeMap<(String, String), String> {
     winners.into_iter().filter_map(|(key, (_, text))| Some((key, text?))).collect()
 }
 
-pub(super) fn play(tick: i64, acts: &[Act]) {
+pub(super) fn play(tick: i64, notifies: bool, acts: &[Act]) {
     let mut world = World::with(Settings { channel_capacity: 3, ..Settings::default() });
-    world.disk.tick = tick;
+    (world.disk.tick, world.disk.notifies) = (tick, notifies);
     let mut meanwhile = false;
     for (n, act) in acts.iter().enumerate() {
         match act {
@@ -136,7 +136,7 @@ pub(super) fn fuzz(bytes: &[u8]) {
     let mut bytes = bytes.iter().map(|byte| usize::from(*byte));
     let mut next = || bytes.next();
     let Some(tick) = next() else { return };
-    let tick = [1, 4_000_000, 1_000_000_000, 2_000_000_000][tick % 4];
+    let (tick, notifies) = ([1, 4_000_000, 1_000_000_000, 2_000_000_000][tick % 4], tick % 8 >= 4);
     let mut acts = Vec::new();
     while let (Some(kind), Some(what)) = (next(), next()) {
         let (name, other, replica) = (what % NAMES.len(), what / 8 % NAMES.len(), what / 8 % REPLICAS.len());
@@ -163,5 +163,5 @@ pub(super) fn fuzz(bytes: &[u8]) {
             _ => Act::Wait(3000),
         });
     }
-    play(tick, &acts);
+    play(tick, notifies, &acts);
 }

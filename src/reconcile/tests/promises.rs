@@ -194,6 +194,24 @@ fn a_file_that_was_written_in_place_long_ago_is_believed_at_once() {
 }
 
 #[test]
+fn a_file_that_the_kernel_says_was_moved_is_believed_at_once_and_one_that_was_written_to_since_is_not() {
+    let mut world = World::new().settled();
+    world.disk.notifies = true;
+    world.disk.tick = 4_000_000;
+    world.disk.replace("a.json", &doc("p", "r0", "v1"));
+    world.core.handle_notice(world.now);
+    world.round();
+    assert_eq!(world.heard(), ["ready r0 v1"]);
+    world.disk.replace("a.json", &doc("p", "r0", "v2"));
+    world.disk.overwrite("a.json", &doc("p", "r0", "v3"));
+    world.core.handle_notice(world.now);
+    world.round();
+    assert_eq!(world.heard(), [""; 0]);
+    world.run(GRACE);
+    assert_eq!(world.heard(), ["updated r0 v3"]);
+}
+
+#[test]
 fn promise_4_a_bad_file_harms_only_itself_and_is_told_once_per_content() {
     let mut world = World::new();
     world.disk.replace("a.json", "{");
