@@ -2,6 +2,7 @@
 
 use std::borrow::Borrow;
 use std::cmp::Ordering;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use crate::payload::Handoff;
@@ -61,6 +62,12 @@ impl PartialEq for ReplicaKey {
 }
 
 impl Eq for ReplicaKey {}
+
+impl Hash for ReplicaKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.ids().hash(state);
+    }
+}
 
 impl PartialOrd for ReplicaKey {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {

@@ -13,11 +13,11 @@ use super::file::{ContentHash, LOOK_AGAIN, Version};
 use super::leftover::{Followed, process_of};
 use super::outbox::Subject;
 use super::replica::Replica;
+use super::table::{FileId, ReplicaId};
 use super::{Before, Reconciler};
 use crate::config::Mode;
 use crate::event::RemovedReason;
 use crate::listing::{FileName, Process};
-use crate::replica::ReplicaKey;
 
 /// What is remembered where files are messages.
 #[derive(Debug)]
@@ -25,9 +25,9 @@ pub(super) struct Announcements {
     /// How many listings there were: what they found together has no order but that of its times.
     round: u64,
     /// Files that the host has taken may be taken away; `None` where they stay.
-    taken: Option<BTreeSet<FileName>>,
+    taken: Option<BTreeSet<FileId>>,
     /// Files that could not be taken away: the next listing tries again.
-    failed: BTreeSet<FileName>,
+    failed: BTreeSet<FileId>,
 }
 
 impl Announcements {
@@ -84,7 +84,7 @@ impl Replica {
 
     /// "Not ready" is remembered for as long as a file says so, and not of every replica that ever was.
     pub(super) fn forget_ended(&mut self) {
-        if self.claims.is_empty() && self.announcement.as_ref().is_some_and(|it| !it.version.handoff.is_ready()) {
+        if self.claims().is_empty() && self.announcement.as_ref().is_some_and(|it| !it.version.handoff.is_ready()) {
             self.announcement = None;
             self.removal = Some(RemovedReason::NotReady);
         }
@@ -93,41 +93,41 @@ impl Replica {
 
 impl Reconciler {
     /// The host knows all that there is of a replica: the files that say it may go.
-    pub(super) fn taken(&mut self, key: &ReplicaKey) {
+    pub(super) fn taken(&mut self, replica: ReplicaId) {
         if let Some(Announcements { taken: Some(taken), .. }) = &mut self.announcements
-            && let Some(replica) = self.replicas.get(key)
+            && let Some(replica) = self.replicas.get(replica)
         {
-            taken.extend(replica.claims.iter().cloned());
+            taken.extend(replica.claims());
         }
     }
 
     /// The next file that the host has taken, and its version: it is to be deleted if it is still that one.
-    pub(crate) fn poll_taken(&mut self) -> Option<(FileName, ContentHash)> {
+    pub(crate) fn poll_taken(&mut self) -> Option<(FileId, FileName, ContentHash)> {
         loop {
-            let name = self.announcements.as_mut()?.taken.as_mut()?.pop_first()?;
-            let Some(version) = self.files.get(&name).and_then(|file| file.version.as_ref()) else { continue };
-            let replica = Subject::Replica(ReplicaKey(version.handoff.clone()));
-            let hash = version.hash;
+            let id = self.announcements.as_mut()?.taken.as_mut()?.pop_first()?;
+            let Some(file) = self.files.get(id) else { continue };
+            let Some((version, replica)) = file.version.as_ref().zip(file.replica) else { continue };
+            let (name, hash, replica) = (file.name.clone(), version.hash, Subject::Replica(replica));
             // What came meanwhile is on its way, and this comes again when it has been taken.
-            if !self.is_different(&replica) && self.ticket_of(&replica).is_none_or(|ticket| ticket.is_none()) {
-                return Some((name, hash));
+            if !self.is_different(replica) && self.ticket_of(replica).is_none_or(|ticket| ticket.is_none()) {
+                return Some((id, name, hash));
             }
         }
     }
 
     /// What became of a file that was to be deleted.
-    pub(crate) fn handle_taken(&mut self, now: Instant, name: &FileName, outcome: Taken) {
+    pub(crate) fn handle_taken(&mut self, now: Instant, file: FileId, outcome: Taken) {
         match outcome {
             Taken::Deleted => {
-                if let Some(before) = self.files.get(name).map(|file| Before::of(file)) {
-                    self.gone(name, before);
+                if let Some(before) = self.files.get(file).map(Before::of) {
+                    self.gone(file, before);
                 }
             }
             // It may also have come back under another name.
             Taken::Changed => self.schedule.scan_by(now + LOOK_AGAIN),
             Taken::Failed => {
                 if let Some(announcements) = &mut self.announcements {
-                    announcements.failed.insert(name.clone());
+                    announcements.failed.insert(file);
                 }
             }
         }
@@ -136,17 +136,17 @@ impl Reconciler {
     /// The replicas whose processes are to be looked at.
     pub(super) fn announced_processes(&self) -> impl Iterator<Item = Followed> {
         let announced = self.replicas.iter().filter(|(_, replica)| announced_process(replica).is_some());
-        announced.map(|(key, _)| Followed::Replica(key.clone()))
+        announced.map(|(id, _)| Followed::Replica(id))
     }
 
     /// What is known of the process of what was announced last.
-    pub(super) fn handle_announced_process(&mut self, key: &ReplicaKey, process: Process) {
-        let Some(replica) = self.replicas.get_mut(key) else { return };
+    pub(super) fn handle_announced_process(&mut self, id: ReplicaId, process: Process) {
+        let Some(replica) = self.replicas.get_mut(id) else { return };
         let exited = replica.announcement.as_mut().and_then(|it| it.version.follow(process)).is_some();
         if exited {
             replica.announcement = None;
             replica.removal = Some(RemovedReason::ProcessExited);
-            self.claims_changed(key, None);
+            self.claims_changed(id, None);
         }
     }
 }

@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use super::file::Version;
 use super::outbox::{Subject, Ticket};
 use super::replica::{Contest, Replica, Told};
-use super::{Fault, Reconciler, Sync};
+use super::table::{FileId, ReplicaId};
+use super::{Fault, Reconciler};
 use crate::event::{HandoffEvent, RemovedReason};
 use crate::listing::FileName;
-use crate::replica::ReplicaKey;
 
 /// An event; when the file that it is about became what it is (seconds, nanoseconds); and what it will have told.
 pub(super) type News = (HandoffEvent, Option<(i64, u32)>, Flight);
@@ -20,9 +20,9 @@ pub(super) type News = (HandoffEvent, Option<(i64, u32)>, Flight);
 pub(super) enum Flight {
     Availability(bool),
     Synced,
-    Invalid(FileName, Fault),
-    Replica(ReplicaKey, Option<Told>),
-    Conflict(ReplicaKey, Contest),
+    Invalid(FileId, Fault),
+    Replica(ReplicaId, Option<Told>),
+    Conflict(ReplicaId, Contest),
 }
 
 impl Flight {
@@ -30,16 +30,16 @@ impl Flight {
         match self {
             Self::Availability(_) => Subject::Availability,
             Self::Synced => Subject::Synced,
-            Self::Invalid(name, _) => Subject::Invalid(name.clone()),
-            Self::Replica(key, _) => Subject::Replica(key.clone()),
-            Self::Conflict(key, _) => Subject::Conflict(key.clone()),
+            Self::Invalid(file, _) => Subject::Invalid(*file),
+            Self::Replica(replica, _) => Subject::Replica(*replica),
+            Self::Conflict(replica, _) => Subject::Conflict(*replica),
         }
     }
 }
 
 impl Reconciler {
     /// The subject has something else to say than before: whatever of it is on its way is out of date.
-    pub(super) fn differs(&mut self, subject: &Subject) {
+    pub(super) fn differs(&mut self, subject: Subject) {
         match self.ticket_of(subject) {
             Some(Some(ticket)) => {
                 let ticket = *ticket;
@@ -53,7 +53,7 @@ impl Reconciler {
     pub(super) fn land(&mut self, ticket: Ticket) -> Option<Flight> {
         let flight = self.flights.remove(&ticket)?;
         self.outbox.arrive();
-        if let Some(slot) = self.ticket_of(&flight.subject()) {
+        if let Some(slot) = self.ticket_of(flight.subject()) {
             *slot = None;
         }
         Some(flight)
@@ -64,43 +64,45 @@ impl Reconciler {
         match flight {
             Flight::Availability(available) => *available == self.availability.error.is_none(),
             Flight::Synced => true,
-            Flight::Invalid(name, fault) => {
-                let verdict = self.files.get(name).and_then(|file| file.verdict.as_ref());
+            Flight::Invalid(file, fault) => {
+                let verdict = self.files.get(*file).and_then(|file| file.verdict.as_ref());
                 verdict.is_some_and(|verdict| verdict.fault == *fault)
             }
-            Flight::Replica(key, told) => self.desired(key) == *told,
-            Flight::Conflict(key, contest) => {
-                self.replicas.get(key).and_then(|replica| replica.contest(&self.files)).as_ref() == Some(contest)
+            Flight::Replica(replica, told) => {
+                self.replicas.get(*replica).and_then(|replica| self.desired_of(replica)) == *told
+            }
+            Flight::Conflict(replica, contest) => {
+                self.replicas.get(*replica).and_then(|replica| replica.contest(&self.files)).as_ref() == Some(contest)
             }
         }
     }
 
     /// Whether the host is to be told something of the subject.
-    pub(super) fn is_different(&self, subject: &Subject) -> bool {
+    pub(super) fn is_different(&self, subject: Subject) -> bool {
         match subject {
             Subject::Availability => self.availability.told_available != self.availability.error.is_none(),
             // Put in the outbox once, when it is reached.
             Subject::Synced => false,
-            Subject::Invalid(name) => {
-                let verdict = self.files.get(name).and_then(|file| file.verdict.as_ref());
+            Subject::Invalid(file) => {
+                let verdict = self.files.get(file).and_then(|file| file.verdict.as_ref());
                 verdict.is_some_and(|verdict| !verdict.told)
             }
-            Subject::Replica(key) => {
-                self.replicas.get(key).is_some_and(|replica| replica.told() != self.desired_of(replica).as_ref())
+            Subject::Replica(replica) => {
+                self.replicas.get(replica).is_some_and(|replica| replica.told() != self.desired_of(replica).as_ref())
             }
-            Subject::Conflict(key) => self.replicas.get(key).is_some_and(|replica| {
+            Subject::Conflict(replica) => self.replicas.get(replica).is_some_and(|replica| {
                 let contest = replica.contest(&self.files);
-                contest.is_some() && contest.as_ref() != replica.told_contest.as_deref()
+                contest.is_some() && contest.as_ref() != replica.told_contest()
             }),
         }
     }
 
     /// The event of a subject, if there is anything to tell; when the file that it is about became what it is.
-    pub(super) fn event(&self, subject: &Subject) -> Option<News> {
+    pub(super) fn event(&self, subject: Subject) -> Option<News> {
         match subject {
             Subject::Synced => return Some((HandoffEvent::Synced, None, Flight::Synced)),
             // Says by itself whether there is a difference.
-            Subject::Replica(key) => return self.replica_event(key),
+            Subject::Replica(replica) => return self.replica_event(replica),
             _ if !self.is_different(subject) => return None,
             _ => {}
         }
@@ -113,27 +115,28 @@ impl Reconciler {
                 };
                 Some((event, None, Flight::Availability(self.availability.error.is_none())))
             }
-            Subject::Invalid(name) => {
-                let verdict = self.files.get(name)?.verdict.as_ref()?;
-                let file = self.path(name);
+            Subject::Invalid(id) => {
+                let file = self.files.get(id)?;
+                let (verdict, file) = (file.verdict.as_ref()?, self.path(&file.name));
                 let error = verdict.error.clone().with_path(&file);
-                Some((HandoffEvent::Invalid { file, error }, None, Flight::Invalid(name.clone(), verdict.fault)))
+                Some((HandoffEvent::Invalid { file, error }, None, Flight::Invalid(id, verdict.fault)))
             }
-            Subject::Conflict(key) => {
-                let contest = self.replicas.get(key)?.contest(&self.files)?;
+            Subject::Conflict(id) => {
+                let replica = self.replicas.get(id)?;
+                let contest = replica.contest(&self.files)?;
                 let event = HandoffEvent::Conflict {
-                    pool_id: key.0.pool_id().to_owned(),
-                    replica_id: key.0.replica_id().to_owned(),
+                    pool_id: replica.key.0.pool_id().to_owned(),
+                    replica_id: replica.key.0.replica_id().to_owned(),
                     winner: self.path(&contest.winner),
                     losers: contest.losers.iter().map(|loser| self.path(loser)).collect(),
                 };
-                Some((event, None, Flight::Conflict(key.clone(), contest)))
+                Some((event, None, Flight::Conflict(id, contest)))
             }
         }
     }
 
-    fn replica_event(&self, key: &ReplicaKey) -> Option<News> {
-        let replica = self.replicas.get(key)?;
+    fn replica_event(&self, id: ReplicaId) -> Option<News> {
+        let replica = self.replicas.get(id)?;
         let desired = self.desired_of(replica);
         let changed = self.in_force_of(replica).and_then(|(_, version)| version.changed);
         let event = match (replica.told(), &desired) {
@@ -154,14 +157,10 @@ impl Reconciler {
                 reason: self.in_force_of(replica).map_or_else(|| replica.removal(), |_| RemovedReason::NotReady),
             },
         };
-        Some((event, changed, Flight::Replica(key.clone(), desired)))
+        Some((event, changed, Flight::Replica(id, desired)))
     }
 
     /// What the host should hold of a replica: nothing where no file claims it, or the one in force says "not ready".
-    fn desired(&self, key: &ReplicaKey) -> Option<Told> {
-        self.desired_of(self.replicas.get(key)?)
-    }
-
     fn desired_of(&self, replica: &Replica) -> Option<Told> {
         let (file, version) = self.in_force_of(replica)?;
         let told = || Told { file: file.clone(), hash: version.hash, handoff: version.handoff.clone() };
@@ -173,55 +172,65 @@ impl Reconciler {
         if self.announcements.is_some() {
             return replica.announcement.as_ref().map(|it| (&it.file, &it.version));
         }
-        let file = replica.winner(&self.files)?;
-        Some((file, self.files.get(file)?.version.as_ref()?))
+        let file = self.files.get(replica.winner(&self.files)?)?;
+        Some((&file.name, file.version.as_ref()?))
     }
 
     /// Where the ticket of a subject's event on its way is kept; `None` where the subject is gone.
-    pub(super) fn ticket_of(&mut self, subject: &Subject) -> Option<&mut Option<Ticket>> {
+    pub(super) fn ticket_of(&mut self, subject: Subject) -> Option<&mut Option<Ticket>> {
         match subject {
             Subject::Availability => Some(&mut self.availability.ticket),
             Subject::Synced => None,
-            Subject::Invalid(name) => Some(&mut self.files.get_mut(name)?.ticket),
-            Subject::Replica(key) => Some(&mut self.replicas.get_mut(key)?.ticket),
-            Subject::Conflict(key) => Some(&mut self.replicas.get_mut(key)?.contest_ticket),
+            Subject::Invalid(file) => Some(&mut self.files.get_mut(file)?.ticket),
+            Subject::Replica(replica) => Some(&mut self.replicas.get_mut(replica)?.ticket),
+            Subject::Conflict(replica) => Some(self.replicas.get_mut(replica)?.contest_ticket()),
         }
     }
 
     /// The host knows all that there is of the subject: `synced` need not wait for it, and nothing is remembered of a
     /// replica that is no more.
-    pub(super) fn resolved(&mut self, subject: &Subject) {
-        if let Sync::Outstanding(outstanding) = &mut self.sync {
-            outstanding.remove(subject);
+    pub(super) fn resolved(&mut self, subject: Subject) {
+        match subject {
+            Subject::Invalid(file) => {
+                if let Some(file) = self.files.get_mut(file) {
+                    self.sync.arrived(&mut file.is_awaited);
+                }
+            }
+            Subject::Replica(id) => {
+                self.taken(id);
+                if let Some(replica) = self.replicas.get_mut(id) {
+                    self.sync.arrived(&mut replica.is_awaited);
+                }
+                self.forget(id);
+            }
+            Subject::Conflict(id) => self.forget(id),
+            Subject::Availability | Subject::Synced => {}
         }
-        if let Subject::Replica(key) = subject {
-            self.taken(key);
-        }
-        if let Subject::Replica(key) | Subject::Conflict(key) = subject
-            && self.replicas.get(key).is_some_and(|replica| replica.is_forgotten())
+    }
+
+    fn forget(&mut self, id: ReplicaId) {
+        if self.replicas.get(id).is_some_and(|replica| replica.is_forgotten())
+            && let Some(mut replica) = self.replicas.remove(id)
         {
-            self.replicas.remove(key);
+            self.sync.arrived(&mut replica.is_awaited);
         }
     }
 
     /// A file of the first listing is decided, or is no longer what it was then: what remains of it for `synced` is
     /// that its replica be taken.
-    pub(super) fn decided_at_start(&mut self, name: &FileName) {
-        let Sync::Outstanding(outstanding) = &mut self.sync else { return };
-        let subject = Subject::Invalid(name.clone());
-        let Some(file) = self.files.get(name) else { return };
+    pub(super) fn decided_at_start(&mut self, id: FileId) {
+        let Some(file) = self.files.get_mut(id).filter(|file| file.is_awaited) else { return };
         let waits =
             if file.is_undecided() { file.is_initial() } else { file.verdict.as_ref().is_some_and(|it| !it.told) };
-        if waits || !outstanding.remove(&subject) {
+        if waits {
             return;
         }
-        if let Some(version) = &file.version {
-            let replica = Subject::Replica(ReplicaKey(version.handoff.clone()));
-            if self.is_different(&replica)
-                && let Sync::Outstanding(outstanding) = &mut self.sync
-            {
-                outstanding.insert(replica);
-            }
+        self.sync.arrived(&mut file.is_awaited);
+        if let Some(replica) = file.replica
+            && self.is_different(Subject::Replica(replica))
+            && let Some(replica) = self.replicas.get_mut(replica)
+        {
+            self.sync.awaits(&mut replica.is_awaited);
         }
     }
 

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind};
-use crate::listing::{OtherKind, Process, Seen, Stamp};
+use crate::listing::{FileName, OtherKind, Process, Seen, Stamp};
 use crate::payload::Handoff;
 use crate::trust::Breach;
 
 use super::leftover::{Identity, Leftover, process_of};
 use super::outbox::Ticket;
+use super::table::ReplicaId;
 
 /// How long a stamp must have stayed the same before "same stamp" means "same bytes": the coarsest clock of a file
 /// system (vfat counts in 2 s).
@@ -164,6 +165,7 @@ impl Open {
 
 #[derive(Clone, Debug)]
 pub(super) struct File {
+    pub(super) name: FileName,
     stamp: Option<Stamp>,
     /// Nothing for nearly all files nearly all of the time: its stamp has settled, and it is what it was.
     open: Option<Box<Open>>,
@@ -181,8 +183,12 @@ pub(super) struct File {
     pub(super) ticket: Option<Ticket>,
     /// The last version that was found to be a leftover.
     pub(super) leftover: Option<Box<Leftover>>,
+    /// The replica that the version in force claims.
+    pub(super) replica: Option<ReplicaId>,
     /// Waits in the queue of reads.
     pub(super) read_queued: bool,
+    /// `synced` waits for it.
+    pub(super) is_awaited: bool,
 }
 
 /// What decides between two files that claim one replica: one that is there, then the newest mtime.
@@ -193,8 +199,9 @@ pub(super) struct Rank {
 }
 
 impl File {
-    pub(super) fn new(now: Instant, initial: bool) -> Self {
+    pub(super) fn new(name: FileName, now: Instant, initial: bool) -> Self {
         Self {
+            name,
             stamp: None,
             open: Some(Open::new(now)),
             settled: false,
@@ -205,7 +212,9 @@ impl File {
             verdict: None,
             ticket: None,
             leftover: None,
+            replica: None,
             read_queued: false,
+            is_awaited: initial,
         }
     }
 

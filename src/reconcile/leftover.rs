@@ -16,12 +16,12 @@ use std::time::Duration;
 
 use super::announcement::announced_process;
 use super::file::{File, Step, Version};
+use super::table::{FileId, ReplicaId};
 use super::{Before, ContentHash, Fault, Reconciler, Verdict};
 use crate::error::{Error, ErrorKind};
 use crate::event::RemovedReason;
-use crate::listing::{FileName, Life, Process};
+use crate::listing::{Life, Process};
 use crate::payload::Handoff;
-use crate::replica::ReplicaKey;
 
 /// By how much a file may be older than its process and still be its handoff, in milliseconds: the coarsest clock of a
 /// file system stands 2 s behind, and a leap second and the rounding of the ticks are less than another one.
@@ -40,11 +40,11 @@ pub(super) struct Leftover {
 pub(super) type Identity = (Duration, (i64, u32));
 
 /// What in force names a process.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Followed {
-    File(FileName),
+    File(FileId),
     /// What was announced of it last, whatever became of its file.
-    Replica(ReplicaKey),
+    Replica(ReplicaId),
 }
 
 /// The process that has to run for a handoff to be one. One that says "not ready" needs none.
@@ -151,7 +151,7 @@ impl Reconciler {
             processes.extend(self.announced_processes());
         } else {
             let followed = self.files.iter().filter(|(_, file)| file.process().is_some());
-            processes.extend(followed.map(|(name, _)| Followed::File(name.clone())));
+            processes.extend(followed.map(|(id, _)| Followed::File(id)));
         }
         self.processes = processes;
     }
@@ -160,9 +160,9 @@ impl Reconciler {
     /// names another process.
     pub(crate) fn poll_process(&mut self) -> Option<(Followed, u32)> {
         while let Some(followed) = self.processes.pop_front() {
-            let pid = match &followed {
-                Followed::File(name) => self.files.get(name).and_then(|file| file.process()),
-                Followed::Replica(key) => self.replicas.get(key).and_then(|replica| announced_process(replica)),
+            let pid = match followed {
+                Followed::File(file) => self.files.get(file).and_then(|file| file.process()),
+                Followed::Replica(replica) => self.replicas.get(replica).and_then(announced_process),
             };
             if let Some(pid) = pid {
                 return Some((followed, pid));
@@ -172,20 +172,22 @@ impl Reconciler {
     }
 
     /// What is known of the process that something in force names.
-    pub(crate) fn handle_process(&mut self, followed: &Followed, process: Process) {
+    pub(crate) fn handle_process(&mut self, followed: Followed, process: Process) {
         match followed {
-            Followed::File(name) => self.handle_file_process(name, process),
-            Followed::Replica(key) => self.handle_announced_process(key, process),
+            Followed::File(file) => self.handle_file_process(file, process),
+            Followed::Replica(replica) => self.handle_announced_process(replica, process),
         }
     }
 
-    fn handle_file_process(&mut self, name: &FileName, process: Process) {
-        let Some(file) = self.files.get_mut(name) else { return };
+    fn handle_file_process(&mut self, id: FileId, process: Process) {
+        let Some(file) = self.files.get_mut(id) else { return };
         let before = Before::of(file);
         let error = file.version.as_mut().and_then(|version| version.follow(process));
-        let Some(version) = error.and_then(|error| file.expire(error)) else { return };
+        if error.and_then(|error| file.expire(error)).is_none() {
+            return;
+        }
         let step = if file.verdict.is_some() && !before.invalid { Step::Rejected } else { Step::Nothing };
-        self.withdraw(name, &ReplicaKey(version.handoff), RemovedReason::ProcessExited);
-        self.follow(name, before, None, step);
+        self.withdraw(id, RemovedReason::ProcessExited);
+        self.follow(id, before, step);
     }
 }

@@ -11,6 +11,7 @@
 //! - [`schedule`]: when to look at what.
 //! - [`leftover`]: handoffs whose process is none of theirs any more.
 //! - [`events`]: the difference between what is and what was told, as events.
+//! - [`table`]: all files and replicas, and their ids.
 //! - [`outbox`]: what the host has still to be told.
 
 mod announcement;
@@ -20,10 +21,11 @@ mod leftover;
 mod outbox;
 mod replica;
 mod schedule;
+mod table;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -44,8 +46,9 @@ use leftover::Followed;
 pub(crate) use leftover::process_of;
 pub(crate) use outbox::Ticket;
 use outbox::{Outbox, Subject};
-use replica::Replica;
 use schedule::Schedule;
+pub(crate) use table::{FileId, ReplicaId};
+use table::{Files, Replicas};
 
 /// An event that is ready to go, and what is needed to follow it.
 #[derive(Clone, Debug)]
@@ -78,10 +81,28 @@ pub(crate) struct Figures {
 enum Sync {
     /// There was no complete listing yet.
     Unlisted,
-    /// These were there at the start, and have not been taken yet.
-    Outstanding(BTreeSet<Subject>),
+    /// So many files and replicas that were there at the start have not been taken yet; each knows whether it is one.
+    Outstanding(usize),
     /// All was taken.
     Reached,
+}
+
+impl Sync {
+    fn awaits(&mut self, is_awaited: &mut bool) {
+        if let Self::Outstanding(count) = self
+            && !std::mem::replace(is_awaited, true)
+        {
+            *count += 1;
+        }
+    }
+
+    fn arrived(&mut self, is_awaited: &mut bool) {
+        if std::mem::take(is_awaited)
+            && let Self::Outstanding(count) = self
+        {
+            *count -= 1;
+        }
+    }
 }
 
 /// The directory as such.
@@ -97,9 +118,9 @@ pub(crate) struct Reconciler {
     dir: PathBuf,
     settle_time: Duration,
     schedule: Schedule,
-    files: BTreeMap<FileName, Box<File>>,
-    replicas: BTreeMap<ReplicaKey, Box<Replica>>,
-    reads: VecDeque<FileName>,
+    files: Files,
+    replicas: Replicas,
+    reads: VecDeque<FileId>,
     check_processes: bool,
     processes: VecDeque<Followed>,
     /// Where files are messages.
@@ -138,8 +159,8 @@ impl Reconciler {
             dir: settings.runtime_dir.clone(),
             settle_time: settings.settle_time,
             schedule: Schedule::new(now, settings.poll_interval),
-            files: BTreeMap::new(),
-            replicas: BTreeMap::new(),
+            files: Files::default(),
+            replicas: Replicas::default(),
             reads: VecDeque::new(),
             check_processes: settings.check_processes,
             processes: VecDeque::new(),
@@ -169,38 +190,34 @@ impl Reconciler {
         }
         let initial = matches!(self.sync, Sync::Unlisted);
         if initial {
-            let names = listing.entries.iter().map(|entry| Subject::Invalid(entry.name.clone()));
-            self.sync = Sync::Outstanding(names.collect());
+            self.sync = Sync::Outstanding(listing.entries.len());
         }
 
-        // Both sides are sorted by name: one walk. In a poll that finds nothing changed, nothing is allocated here.
-        let mut steps: Vec<(FileName, Before, Step)> = Vec::new();
-        let mut created = Vec::new();
-        let mut entries = listing.entries.iter().peekable();
-        for (name, file) in &mut self.files {
-            while let Some(entry) = entries.next_if(|entry| entry.name < *name) {
-                created.push(entry);
-            }
-            let before = Before::of(file);
-            let entry = entries.next_if(|entry| Arc::ptr_eq(&entry.name, name) || entry.name == *name);
-            let step = match entry {
-                Some(entry) => file.seen(now, entry.seen, self.settle_time),
-                None => file.unlisted(now),
-            };
-            if step != Step::Nothing || before.rank != file.rank() || before.undecided != file.is_undecided() {
-                steps.push((name.clone(), before, step));
-            }
-        }
-        created.extend(entries);
-        for entry in created {
-            let mut file = File::new(now, initial);
-            let before = Before::of(&file);
-            let step = file.seen(now, entry.seen, self.settle_time);
-            self.files.insert(entry.name.clone(), Box::new(file));
-            steps.push((entry.name.clone(), before, step));
-        }
-        for (name, before, step) in steps {
-            self.follow(&name, before, None, step);
+        // In a poll that finds nothing changed, nothing is allocated here.
+        let mut steps: Vec<(FileId, Before, Step)> = Vec::new();
+        let mut news = Vec::new();
+        let settle_time = self.settle_time;
+        let created = self.files.walk(
+            &listing.entries,
+            |id, file, entry| {
+                let before = Before::of(file);
+                let step = match entry {
+                    Some(entry) => file.seen(now, entry.seen, settle_time),
+                    None => file.unlisted(now),
+                };
+                if step != Step::Nothing || before.rank != file.rank() || before.undecided != file.is_undecided() {
+                    steps.push((id, before, step));
+                }
+            },
+            |entry| {
+                let mut file = File::new(entry.name.clone(), now, initial);
+                news.push((Before::of(&file), file.seen(now, entry.seen, settle_time)));
+                file
+            },
+        );
+        steps.extend(created.into_iter().zip(news).map(|(id, (before, step))| (id, before, step)));
+        for (id, before, step) in steps {
+            self.follow(id, before, step);
         }
         self.queue_processes();
     }
@@ -217,8 +234,8 @@ impl Reconciler {
     }
 
     /// A read that ran from `began` to `now`.
-    pub(crate) fn handle_document(&mut self, began: Instant, now: Instant, name: &FileName, document: Document) {
-        let Some(file) = self.files.get_mut(name) else { return };
+    pub(crate) fn handle_document(&mut self, began: Instant, now: Instant, id: FileId, document: Document) {
+        let Some(file) = self.files.get_mut(id) else { return };
         let before = Before::of(file);
         let handoff = file.version.as_ref().map(|version| version.handoff.clone());
         file.read_queued = false;
@@ -229,19 +246,19 @@ impl Reconciler {
             self.relist = true;
             self.schedule.scan_by(now);
         }
-        self.follow(name, before, handoff, step);
-        let Some(file) = self.files.get(name) else { return };
+        self.follow(id, before, step);
+        let Some(file) = self.files.get(id) else { return };
         if !file.is_undecided() {
             match file.racy_look(now) {
-                Some(at) => self.schedule.read_at(name, at),
-                None => self.schedule.forget(name),
+                Some(at) => self.schedule.read_at(id, at),
+                None => self.schedule.forget(id),
             }
         }
     }
 
     /// The process ran out of something needed for reading: that says nothing of the file, nor of those still to read.
-    pub(crate) fn handle_exhausted(&mut self, name: &FileName, error: Error) {
-        self.postpone(name);
+    pub(crate) fn handle_exhausted(&mut self, file: FileId, error: Error) {
+        self.postpone(file);
         self.unavailable(error);
     }
 
@@ -252,43 +269,43 @@ impl Reconciler {
         if !taken {
             // New content since then resets the backoff: it deserves a try of its own.
             if self.is_current(&flight) {
-                self.outbox.failed(now, &subject);
+                self.outbox.failed(now, subject);
             } else {
-                self.outbox.changed(&subject);
+                self.outbox.changed(subject);
             }
             return;
         }
-        self.outbox.forgive(&subject);
+        self.outbox.forgive(subject);
         match flight {
             Flight::Availability(available) => self.availability.told_available = available,
             Flight::Synced => {}
-            Flight::Invalid(name, fault) => {
-                if let Some(verdict) = self.files.get_mut(&name).and_then(|file| file.verdict.as_mut()) {
+            Flight::Invalid(file, fault) => {
+                if let Some(verdict) = self.files.get_mut(file).and_then(|file| file.verdict.as_mut()) {
                     verdict.told |= verdict.fault == fault;
                 }
             }
-            Flight::Replica(key, told) => {
-                if let Some(replica) = self.replicas.get_mut(&key) {
+            Flight::Replica(replica, told) => {
+                if let Some(replica) = self.replicas.get_mut(replica) {
                     replica.tell(told);
                 }
             }
-            Flight::Conflict(key, contest) => {
-                if let Some(replica) = self.replicas.get_mut(&key) {
-                    replica.told_contest = Some(Box::new(contest));
+            Flight::Conflict(replica, contest) => {
+                if let Some(replica) = self.replicas.get_mut(replica) {
+                    replica.tell_contest(Some(contest));
                 }
             }
         }
-        if self.is_different(&subject) {
-            self.outbox.again(&subject);
+        if self.is_different(subject) {
+            self.outbox.again(subject);
         } else {
-            self.resolved(&subject);
+            self.resolved(subject);
         }
     }
 
     /// The event was taken back before the host took it.
     pub(crate) fn handle_revoked(&mut self, ticket: Ticket) {
         if let Some(flight) = self.land(ticket) {
-            self.outbox.changed(&flight.subject());
+            self.outbox.changed(flight.subject());
         }
     }
 
@@ -305,21 +322,26 @@ impl Reconciler {
     }
 
     /// The next file to read.
-    pub(crate) fn poll_read(&mut self, now: Instant) -> Option<FileName> {
-        if let Some(name) = self.reads.pop_front().or_else(|| self.schedule.pop_read(now)) {
-            return Some(name);
+    pub(crate) fn poll_read(&mut self, now: Instant) -> Option<(FileId, FileName)> {
+        while let Some(id) = self.reads.pop_front().or_else(|| self.schedule.pop_read(now)) {
+            if let Some(file) = self.files.get(id) {
+                return Some((id, file.name.clone()));
+            }
         }
         self.reads.shrink_to(64);
         if std::mem::take(&mut self.round_open) && self.availability.error.take().is_some() {
-            self.differs(&Subject::Availability);
+            self.differs(Subject::Availability);
         }
         None
     }
 
     /// The next registry entry that is another one now.
     pub(crate) fn poll_registry(&mut self) -> Option<RegistryChange> {
-        let replica = self.registry_changes.pop()?;
-        let in_force = self.replicas.get(&replica).and_then(|it| self.in_force_of(it));
+        let Some(replica) = self.registry_changes.pop() else {
+            self.registry_changes.shrink_to(64);
+            return None;
+        };
+        let in_force = self.replicas.find(&replica).and_then(|id| self.in_force_of(self.replicas.get(id)?));
         let handoff = in_force.map(|(_, version)| version.handoff.clone());
         Some(RegistryChange { replica, handoff })
     }
@@ -335,21 +357,21 @@ impl Reconciler {
         if !self.reads.is_empty() || self.round_open || self.relist {
             return None;
         }
-        if matches!(&self.sync, Sync::Outstanding(subjects) if subjects.is_empty()) {
+        if matches!(self.sync, Sync::Outstanding(0)) {
             self.sync = Sync::Reached;
-            self.outbox.again(&Subject::Synced);
+            self.outbox.again(Subject::Synced);
         }
         while let Some(subject) = self.outbox.pop() {
-            if self.outbox.waits(&subject) {
+            if self.outbox.waits(subject) {
                 continue;
             }
-            let Some((event, changed, flight)) = self.event(&subject) else {
-                self.outbox.forgive(&subject);
-                self.resolved(&subject);
+            let Some((event, changed, flight)) = self.event(subject) else {
+                self.outbox.forgive(subject);
+                self.resolved(subject);
                 continue;
             };
             let ticket = self.outbox.depart();
-            if let Some(slot) = self.ticket_of(&subject) {
+            if let Some(slot) = self.ticket_of(subject) {
                 *slot = Some(ticket);
             }
             self.flights.insert(ticket, flight);
@@ -365,8 +387,8 @@ impl Reconciler {
     }
 
     /// The version in force of a file, if it is this one: it need not be parsed again.
-    pub(crate) fn in_force(&self, name: &FileName, hash: ContentHash) -> Option<Arc<Handoff>> {
-        let version = self.files.get(name)?.version.as_ref()?;
+    pub(crate) fn in_force(&self, file: FileId, hash: ContentHash) -> Option<Arc<Handoff>> {
+        let version = self.files.get(file)?.version.as_ref()?;
         (version.hash == hash).then(|| version.handoff.clone())
     }
 
@@ -387,78 +409,83 @@ impl Reconciler {
 
     // ---- files ----
 
-    /// Draws the consequences of a step. `handoff` is what was in force before a read.
-    fn follow(&mut self, name: &FileName, before: Before, handoff: Option<Arc<Handoff>>, step: Step) {
+    /// Draws the consequences of a step.
+    fn follow(&mut self, id: FileId, before: Before, step: Step) {
         match step {
             Step::Nothing => {}
-            Step::Read => self.queue_read(name),
-            Step::ReadAt(at) => self.schedule.read_at(name, at),
+            Step::Read => self.queue_read(id),
+            Step::ReadAt(at) => self.schedule.read_at(id, at),
             Step::ListAt(at) => self.schedule.scan_by(at),
-            Step::Accepted => self.accepted(name, handoff),
-            Step::Rejected => self.differs(&Subject::Invalid(name.clone())),
-            Step::Gone => return self.gone(name, before),
+            Step::Accepted => self.accepted(id),
+            Step::Rejected => self.differs(Subject::Invalid(id)),
+            Step::Gone => return self.gone(id, before),
         }
-        let Some(file) = self.files.get(name) else { return };
+        let Some(file) = self.files.get(id) else { return };
         let after = Before::of(file);
         if before.rank != after.rank
-            && !matches!(step, Step::Accepted)
-            && let Some(version) = &file.version
+            && step != Step::Accepted
+            && let Some(replica) = file.replica
         {
-            let key = ReplicaKey(version.handoff.clone());
-            if after.rank.is_some_and(|rank| rank.is_there) {
+            if after.rank.is_some_and(|rank| rank.is_there)
+                && let Some(replica) = self.replicas.get_mut(replica)
+            {
                 // What it lost by going missing it has again.
-                self.replicas.entry(key.clone()).or_default().claim(name);
+                replica.claim(id, &self.files);
             }
-            self.claims_changed(&key, None);
+            self.claims_changed(replica, None);
         }
         self.count(before, after);
         if before.invalid && !after.invalid {
-            self.differs(&Subject::Invalid(name.clone()));
+            self.differs(Subject::Invalid(id));
         }
-        self.decided_at_start(name);
+        self.decided_at_start(id);
     }
 
-    fn queue_read(&mut self, name: &FileName) {
-        if let Some(file) = self.files.get_mut(name)
+    fn queue_read(&mut self, id: FileId) {
+        if let Some(file) = self.files.get_mut(id)
             && !std::mem::replace(&mut file.read_queued, true)
         {
-            self.reads.push_back(name.clone());
+            self.reads.push_back(id);
         }
     }
 
-    fn accepted(&mut self, name: &FileName, before: Option<Arc<Handoff>>) {
-        let Some(version) = self.files.get(name).and_then(|file| file.version.as_ref()) else { return };
-        let key = ReplicaKey(version.handoff.clone());
-        if let Some(before) = before.map(ReplicaKey)
-            && before != key
-        {
-            self.withdraw(name, &before, RemovedReason::Moved);
+    fn accepted(&mut self, id: FileId) {
+        let Some(file) = self.files.get_mut(id) else { return };
+        let Some(key) = file.version.as_ref().map(|version| ReplicaKey(version.handoff.clone())) else { return };
+        let replica = match file.replica {
+            Some(same) if self.replicas.get(same).is_some_and(|replica| replica.key == key) => same,
+            _ => {
+                self.withdraw(id, RemovedReason::Moved);
+                self.replicas.find_or_create(&key)
+            }
+        };
+        let Some(file) = self.files.get_mut(id) else { return };
+        file.replica = Some(replica);
+        let (Some(file), Some(claimed)) = (self.files.get(id), self.replicas.get_mut(replica)) else { return };
+        claimed.claim(id, &self.files);
+        if let (Some(announcements), Some(version)) = (&self.announcements, &file.version) {
+            claimed.announce(&file.name, version, announcements.round());
         }
-        let replica = self.replicas.entry(key.clone()).or_default();
-        replica.claim(name);
-        if let Some(announcements) = &self.announcements
-            && let Some(version) = self.files.get(name).and_then(|file| file.version.as_ref())
-        {
-            replica.announce(name, version, announcements.round());
-        }
-        self.claims_changed(&key, Some(name));
+        self.claims_changed(replica, Some(id));
     }
 
-    fn gone(&mut self, name: &FileName, before: Before) {
-        let Some(file) = self.files.remove(name) else { return };
+    fn gone(&mut self, id: FileId, before: Before) {
         self.count(before, Before { rank: None, invalid: false, undecided: false });
-        self.schedule.forget(name);
-        self.resolved(&Subject::Invalid(name.clone()));
-        self.revocations.extend(file.ticket);
-        if let Some(version) = file.version {
-            self.withdraw(name, &ReplicaKey(version.handoff), RemovedReason::FileRemoved);
+        self.schedule.forget(id);
+        self.resolved(Subject::Invalid(id));
+        self.withdraw(id, RemovedReason::FileRemoved);
+        if let Some(file) = self.files.remove(id) {
+            self.revocations.extend(file.ticket);
         }
     }
 
-    fn withdraw(&mut self, name: &FileName, key: &ReplicaKey, reason: RemovedReason) {
-        if let Some(replica) = self.replicas.get_mut(key) {
-            replica.withdraw(name, reason);
-            self.claims_changed(key, None);
+    /// The file no longer claims the replica that it claimed.
+    fn withdraw(&mut self, id: FileId, reason: RemovedReason) {
+        let Some(file) = self.files.get_mut(id) else { return };
+        let Some(replica) = file.replica.take() else { return };
+        if let Some(claimed) = self.replicas.get_mut(replica) {
+            claimed.withdraw(id, &file.name, reason);
+            self.claims_changed(replica, None);
         }
     }
 
@@ -468,8 +495,8 @@ impl Reconciler {
         self.undecided_files = moved(self.undecided_files, before.undecided, after.undecided);
     }
 
-    fn postpone(&mut self, name: &FileName) {
-        if let Some(file) = self.files.get_mut(name) {
+    fn postpone(&mut self, id: FileId) {
+        if let Some(file) = self.files.get_mut(id) {
             let before = Before::of(file);
             file.postpone();
             let after = Before::of(file);
@@ -478,45 +505,43 @@ impl Reconciler {
     }
 
     fn unavailable(&mut self, error: Error) {
-        for name in std::mem::take(&mut self.reads) {
-            self.postpone(&name);
+        for id in std::mem::take(&mut self.reads) {
+            self.postpone(id);
         }
         self.round_open = false;
         self.relist = false;
         self.processes.clear();
         if self.availability.error.replace(error).is_none() {
-            self.differs(&Subject::Availability);
+            self.differs(Subject::Availability);
         }
     }
 
     // ---- replicas ----
 
     /// The claims of a replica, or their ranks, are others now. `accepted` is the file that brought a new version.
-    fn claims_changed(&mut self, key: &ReplicaKey, accepted: Option<&FileName>) {
-        let Some(replica) = self.replicas.get_mut(key) else { return };
+    fn claims_changed(&mut self, id: ReplicaId, accepted: Option<FileId>) {
+        let Some(replica) = self.replicas.get_mut(id) else { return };
+        self.registry_changes.push(replica.key.clone());
         if self.announcements.is_some() {
             replica.forget_ended();
-            self.registry_changes.push(key.clone());
-            return self.differs(&Subject::Replica(key.clone()));
+            return self.differs(Subject::Replica(id));
         }
         replica.drop_missing(&self.files);
-        let winner = replica.winner(&self.files).cloned();
+        let winner = replica.winner(&self.files);
         let contest = replica.contest(&self.files);
-        let contest_differs = contest.as_ref() != replica.told_contest.as_deref();
+        let contest_differs = contest.as_ref() != replica.told_contest();
         if contest.is_none() {
-            replica.told_contest = None;
+            replica.tell_contest(None);
         }
-        if let Some(winner) = winner
-            && Some(&winner) != accepted
-            && let Some(version) = self.files.get_mut(&winner).and_then(|file| file.version.as_mut())
+        if let Some(winner) = winner.filter(|winner| Some(*winner) != accepted)
+            && let Some(version) = self.files.get_mut(winner).and_then(|file| file.version.as_mut())
         {
             // It takes over what it has been saying for long: no new file, so no latency of one.
             version.changed = None;
         }
-        self.registry_changes.push(key.clone());
         if contest_differs {
-            self.differs(&Subject::Conflict(key.clone()));
+            self.differs(Subject::Conflict(id));
         }
-        self.differs(&Subject::Replica(key.clone()));
+        self.differs(Subject::Replica(id));
     }
 }

@@ -7,17 +7,16 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
-use crate::listing::FileName;
-use crate::replica::ReplicaKey;
+use super::table::{FileId, ReplicaId};
 
 /// What an event can be about.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Subject {
     Availability,
     Synced,
-    Invalid(FileName),
-    Replica(ReplicaKey),
-    Conflict(ReplicaKey),
+    Invalid(FileId),
+    Replica(ReplicaId),
+    Conflict(ReplicaId),
 }
 
 /// Names an event on its way to the host; never used again.
@@ -57,15 +56,15 @@ impl Outbox {
     }
 
     /// The subject has something new to say: at once, whatever it failed with before.
-    pub(super) fn changed(&mut self, subject: &Subject) {
+    pub(super) fn changed(&mut self, subject: Subject) {
         self.forgive(subject);
         self.again(subject);
     }
 
     /// The subject is to be looked at again, with what it is waiting for unchanged.
-    pub(super) fn again(&mut self, subject: &Subject) {
-        if self.is_due.insert(subject.clone()) {
-            self.due.push_back(subject.clone());
+    pub(super) fn again(&mut self, subject: Subject) {
+        if self.is_due.insert(subject) {
+            self.due.push_back(subject);
         }
     }
 
@@ -76,7 +75,7 @@ impl Outbox {
             if let Some(retry) = self.retries.get_mut(&subject) {
                 retry.at = None;
             }
-            self.again(&subject);
+            self.again(subject);
         }
     }
 
@@ -91,8 +90,8 @@ impl Outbox {
     }
 
     /// Whether the subject waits for its next try, and is not to be offered before.
-    pub(super) fn waits(&self, subject: &Subject) -> bool {
-        self.retries.get(subject).is_some_and(|retry| retry.at.is_some())
+    pub(super) fn waits(&self, subject: Subject) -> bool {
+        self.retries.get(&subject).is_some_and(|retry| retry.at.is_some())
     }
 
     pub(super) fn depart(&mut self) -> Ticket {
@@ -107,22 +106,22 @@ impl Outbox {
     }
 
     /// The host refused it: the next try waits, twice as long each time.
-    pub(super) fn failed(&mut self, now: Instant, subject: &Subject) {
+    pub(super) fn failed(&mut self, now: Instant, subject: Subject) {
         let (least, most) = self.backoff;
-        let retry = self.retries.entry(subject.clone()).or_insert(Retry { failures: 0, at: None });
+        let retry = self.retries.entry(subject).or_insert(Retry { failures: 0, at: None });
         let factor = 1u32.checked_shl(retry.failures).unwrap_or(u32::MAX);
         let at = now + least.saturating_mul(factor).min(most);
         retry.failures = retry.failures.saturating_add(1).min(31);
         if let Some(before) = retry.at.replace(at) {
-            self.retry_at.remove(&(before, subject.clone()));
+            self.retry_at.remove(&(before, subject));
         }
-        self.retry_at.insert((at, subject.clone()));
+        self.retry_at.insert((at, subject));
     }
 
     /// Forgets that it ever failed.
-    pub(super) fn forgive(&mut self, subject: &Subject) {
-        if let Some(Retry { at: Some(at), .. }) = self.retries.remove(subject) {
-            self.retry_at.remove(&(at, subject.clone()));
+    pub(super) fn forgive(&mut self, subject: Subject) {
+        if let Some(Retry { at: Some(at), .. }) = self.retries.remove(&subject) {
+            self.retry_at.remove(&(at, subject));
         }
     }
 

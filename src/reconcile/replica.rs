@@ -1,14 +1,15 @@
 //! [pure] One replica: which files claim it, and what the host was told of it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::announcement::Announcement;
-use super::file::{ContentHash, File};
+use super::file::ContentHash;
 use super::outbox::Ticket;
+use super::table::{FileId, Files};
 use crate::event::RemovedReason;
 use crate::listing::FileName;
 use crate::payload::Handoff;
+use crate::replica::ReplicaKey;
 
 /// What the host holds, or should hold, of a replica.
 #[derive(Clone, Debug)]
@@ -33,39 +34,99 @@ pub(super) struct Contest {
     pub(super) losers: Vec<FileName>,
 }
 
-#[derive(Debug, Default)]
+/// The files that claim a replica, sorted by name.
+#[derive(Clone, Debug, Default)]
+enum Claims {
+    #[default]
+    None,
+    /// Nearly always.
+    One(FileId),
+    Several(Box<Vec<FileId>>),
+}
+
+impl Claims {
+    fn of(claims: Vec<FileId>) -> Self {
+        match *claims {
+            [] => Self::None,
+            [only] => Self::One(only),
+            _ => Self::Several(Box::new(claims)),
+        }
+    }
+
+    fn as_slice(&self) -> &[FileId] {
+        match self {
+            Self::None => &[],
+            Self::One(only) => std::slice::from_ref(only),
+            Self::Several(claims) => claims,
+        }
+    }
+}
+
+#[derive(Debug)]
 pub(super) struct Replica {
-    /// Sorted by name; nearly always one.
-    pub(super) claims: Box<[FileName]>,
+    /// What the handoffs call it.
+    pub(super) key: ReplicaKey,
+    claims: Claims,
     told: Option<Told>,
-    /// Why the claim ended of the file that the host was told of; else, of the first one that ended since.
-    pub(super) removal: Option<RemovedReason>,
     /// What was announced of it last; only where files are messages.
     pub(super) announcement: Option<Box<Announcement>>,
     pub(super) ticket: Option<Ticket>,
-    pub(super) told_contest: Option<Box<Contest>>,
-    pub(super) contest_ticket: Option<Ticket>,
+    /// What the host is told of its contests; for nearly all of them there is none.
+    contested: Option<Box<Contested>>,
+    /// Why the claim ended of the file that the host was told of; else, of the first one that ended since.
+    pub(super) removal: Option<RemovedReason>,
+    /// `synced` waits for it.
+    pub(super) is_awaited: bool,
+}
+
+#[derive(Debug, Default)]
+struct Contested {
+    told: Option<Contest>,
+    ticket: Option<Ticket>,
 }
 
 impl Replica {
-    pub(super) fn claim(&mut self, name: &FileName) {
-        if let Err(place) = self.claims.binary_search(name) {
-            let mut claims = std::mem::take(&mut self.claims).into_vec();
-            claims.insert(place, name.clone());
-            self.claims = claims.into_boxed_slice();
+    pub(super) fn new(key: ReplicaKey) -> Self {
+        Self {
+            key,
+            claims: Claims::None,
+            told: None,
+            announcement: None,
+            ticket: None,
+            contested: None,
+            removal: None,
+            is_awaited: false,
         }
+    }
+
+    /// The files that claim it, sorted by name.
+    pub(super) fn claims(&self) -> &[FileId] {
+        self.claims.as_slice()
+    }
+
+    pub(super) fn claim(&mut self, file: FileId, files: &Files) {
+        let claims = self.claims();
+        if claims.contains(&file) {
+            return;
+        }
+        let name = |id: FileId| files.get(id).map(|file| &file.name);
+        let place = claims.partition_point(|claim| name(*claim) < name(file));
+        let mut claims = claims.to_vec();
+        claims.insert(place, file);
+        self.claims = Claims::of(claims);
     }
 
     /// A file that has gone missing while another claims the replica has lost it: it does not get it back when the other
     /// one ends its claim, only by being there again.
-    pub(super) fn drop_missing(&mut self, files: &BTreeMap<FileName, Box<File>>) {
-        if self.claims.len() > 1 && self.claims.iter().any(|name| is_there(files, name)) {
-            self.claims = self.claims.iter().filter(|name| is_there(files, name)).cloned().collect();
+    pub(super) fn drop_missing(&mut self, files: &Files) {
+        if self.claims().len() > 1 && self.claims().iter().any(|file| is_there(files, *file)) {
+            self.claims = Claims::of(self.claims().iter().copied().filter(|file| is_there(files, *file)).collect());
         }
     }
 
-    pub(super) fn withdraw(&mut self, name: &FileName, reason: RemovedReason) {
-        self.claims = self.claims.iter().filter(|claim| *claim != name).cloned().collect();
+    /// The file of that name claims it no longer.
+    pub(super) fn withdraw(&mut self, file: FileId, name: &FileName, reason: RemovedReason) {
+        self.claims = Claims::of(self.claims().iter().copied().filter(|claim| *claim != file).collect());
         if self.removal.is_none() || self.told.as_ref().is_some_and(|told| told.file == *name) {
             self.removal = Some(reason);
         }
@@ -81,22 +142,40 @@ impl Replica {
     }
 
     /// The file in force: that of the highest rank, then the greater name.
-    pub(super) fn winner(&self, files: &BTreeMap<FileName, Box<File>>) -> Option<&FileName> {
-        if let [only] = &*self.claims {
-            return Some(only);
+    pub(super) fn winner(&self, files: &Files) -> Option<FileId> {
+        match self.claims() {
+            [] => None,
+            [only] => Some(*only),
+            claims => claims.iter().copied().max_by_key(|id| files.get(*id).map(|file| (file.rank(), &file.name))),
         }
-        self.claims.iter().max_by_key(|name| (files.get(*name).and_then(|file| file.rank()), *name))
     }
 
     /// `None` unless two files that are there claim it.
-    pub(super) fn contest(&self, files: &BTreeMap<FileName, Box<File>>) -> Option<Contest> {
-        if self.claims.len() < 2 {
+    pub(super) fn contest(&self, files: &Files) -> Option<Contest> {
+        if self.claims().len() < 2 {
             return None;
         }
         let winner = self.winner(files)?;
-        let losers = self.claims.iter().filter(|name| *name != winner && is_there(files, name));
-        let losers: Vec<_> = losers.cloned().collect();
-        (!losers.is_empty()).then(|| Contest { winner: winner.clone(), losers })
+        let losers = self.claims().iter().filter(|file| **file != winner && is_there(files, **file));
+        let losers: Vec<_> = losers.filter_map(|file| Some(files.get(*file)?.name.clone())).collect();
+        (!losers.is_empty()).then_some(())?;
+        Some(Contest { winner: files.get(winner)?.name.clone(), losers })
+    }
+
+    /// The contest that the host knows of.
+    pub(super) fn told_contest(&self) -> Option<&Contest> {
+        self.contested.as_ref()?.told.as_ref()
+    }
+
+    pub(super) fn tell_contest(&mut self, contest: Option<Contest>) {
+        if contest.is_some() || self.contested.is_some() {
+            self.contested.get_or_insert_default().told = contest;
+        }
+    }
+
+    /// A contest on its way to the host.
+    pub(super) fn contest_ticket(&mut self) -> &mut Option<Ticket> {
+        &mut self.contested.get_or_insert_default().ticket
     }
 
     /// Why the host should no longer hold it, where nothing is in force.
@@ -106,14 +185,14 @@ impl Replica {
 
     /// Nothing is left to remember.
     pub(super) fn is_forgotten(&self) -> bool {
-        self.claims.is_empty()
+        self.claims().is_empty()
             && self.announcement.is_none()
             && self.told.is_none()
             && self.ticket.is_none()
-            && self.contest_ticket.is_none()
+            && self.contested.as_ref().is_none_or(|contested| contested.ticket.is_none())
     }
 }
 
-fn is_there(files: &BTreeMap<FileName, Box<File>>, name: &FileName) -> bool {
-    files.get(name).and_then(|file| file.rank()).is_some_and(|rank| rank.is_there)
+fn is_there(files: &Files, file: FileId) -> bool {
+    files.get(file).and_then(|file| file.rank()).is_some_and(|rank| rank.is_there)
 }

@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use crate::listing::FileName;
+use super::table::FileId;
 
 #[derive(Debug)]
 pub(super) struct Schedule {
     interval: Duration,
     next_scan: Instant,
     /// One entry a file at most, in both.
-    reads: BTreeSet<(Instant, FileName)>,
-    read_at: BTreeMap<FileName, Instant>,
+    reads: BTreeSet<(Instant, FileId)>,
+    read_at: BTreeMap<FileId, Instant>,
 }
 
 impl Schedule {
@@ -35,26 +35,26 @@ impl Schedule {
         self.next_scan <= now
     }
 
-    pub(super) fn read_at(&mut self, name: &FileName, at: Instant) {
-        self.forget(name);
-        self.read_at.insert(name.clone(), at);
-        self.reads.insert((at, name.clone()));
+    pub(super) fn read_at(&mut self, file: FileId, at: Instant) {
+        self.forget(file);
+        self.read_at.insert(file, at);
+        self.reads.insert((at, file));
     }
 
-    pub(super) fn forget(&mut self, name: &FileName) {
-        if let Some(before) = self.read_at.remove(name) {
-            self.reads.remove(&(before, name.clone()));
+    pub(super) fn forget(&mut self, file: FileId) {
+        if let Some(before) = self.read_at.remove(&file) {
+            self.reads.remove(&(before, file));
         }
     }
 
     /// The next file whose read is due.
-    pub(super) fn pop_read(&mut self, now: Instant) -> Option<FileName> {
+    pub(super) fn pop_read(&mut self, now: Instant) -> Option<FileId> {
         if self.reads.first()?.0 > now {
             return None;
         }
-        let (_, name) = self.reads.pop_first()?;
-        self.read_at.remove(&name);
-        Some(name)
+        let (_, file) = self.reads.pop_first()?;
+        self.read_at.remove(&file);
+        Some(file)
     }
 
     pub(super) fn next(&self) -> Instant {

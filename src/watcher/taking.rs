@@ -56,7 +56,7 @@ impl Worker {
         let Some(taking) = &mut self.taking else { return false };
         let mut deleted = false;
         let mut directory = None;
-        while let Some((name, hash)) = self.core.poll_taken() {
+        while let Some((id, name, hash)) = self.core.poll_taken() {
             if self.shared.is_stopped() {
                 return false;
             }
@@ -83,7 +83,7 @@ impl Worker {
                 }
             };
             deleted |= outcome == Taken::Deleted;
-            self.core.handle_taken(Instant::now(), &name, outcome);
+            self.core.handle_taken(Instant::now(), id, outcome);
         }
         deleted
     }

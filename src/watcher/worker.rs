@@ -21,7 +21,7 @@ use crate::log::Log;
 use crate::payload::Handoff;
 use crate::process::Processes;
 use crate::read::{ReadOutcome, Reader};
-use crate::reconcile::{ContentHash, Document, Fault, Reconciler, process_of};
+use crate::reconcile::{ContentHash, Document, Fault, FileId, Reconciler, process_of};
 use crate::registry::Registry;
 use crate::scan::Scanner;
 use crate::stats::Meter;
@@ -284,7 +284,7 @@ impl Worker {
 
     /// Reads all that is due, out of the directory that was just listed if there is one.
     fn read(&mut self, mut directory: Option<Directory>) {
-        while let Some(name) = self.core.poll_read(Instant::now()) {
+        while let Some((id, name)) = self.core.poll_read(Instant::now()) {
             if self.shared.is_stopped() {
                 return;
             }
@@ -293,8 +293,8 @@ impl Worker {
                 None => Directory::open_trusted(&self.settings.runtime_dir, self.settings.trust.as_ref()),
             };
             match opened {
-                Ok(opened) => self.read_file(directory.insert(opened), &name),
-                Err(error) => self.core.handle_exhausted(&name, error),
+                Ok(opened) => self.read_file(directory.insert(opened), id, &name),
+                Err(error) => self.core.handle_exhausted(id, error),
             }
         }
     }
@@ -306,7 +306,7 @@ impl Worker {
             if self.shared.is_stopped() {
                 return;
             }
-            self.core.handle_process(&followed, processes.look(pid));
+            self.core.handle_process(followed, processes.look(pid));
         }
         if let Some(pid) = processes.take_hidden() {
             self.settings.log.warn(format_args!(
@@ -316,7 +316,7 @@ impl Worker {
         }
     }
 
-    fn read_file(&mut self, directory: &Directory, name: &FileName) {
+    fn read_file(&mut self, directory: &Directory, id: FileId, name: &FileName) {
         self.reads += 1;
         let began = Instant::now();
         let path = || self.settings.runtime_dir.join(&**name);
@@ -324,7 +324,7 @@ impl Worker {
             ReadOutcome::Bytes { stamp, bytes } => {
                 let hash = content_hash(bytes);
                 // What is in force already need not be parsed again.
-                let handoff = match self.core.in_force(name, hash) {
+                let handoff = match self.core.in_force(id, hash) {
                     Some(handoff) => Ok(handoff),
                     None => Handoff::parse(bytes).map(Arc::new),
                 };
@@ -359,10 +359,10 @@ impl Worker {
             }
             ReadOutcome::Exhausted(error) => {
                 let error = Error::io("read the file", &path(), error);
-                return self.core.handle_exhausted(name, error);
+                return self.core.handle_exhausted(id, error);
             }
         };
-        self.core.handle_document(began, Instant::now(), name, document);
+        self.core.handle_document(began, Instant::now(), id, document);
     }
 
     /// Brings the registry up to date, then the host: who hears an event finds the registry as the event says.

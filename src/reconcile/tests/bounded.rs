@@ -17,9 +17,9 @@ fn poll(world: &mut World) {
     world.core.handle_timeout(world.now);
     let listing = world.disk.list().unwrap();
     world.core.handle_listing(world.now, world.now, &listing);
-    while let Some(name) = world.core.poll_read(world.now) {
+    while let Some((id, name)) = world.core.poll_read(world.now) {
         let document = world.disk.read(&name).unwrap();
-        world.core.handle_document(world.now, world.now, &name, document);
+        world.core.handle_document(world.now, world.now, id, document);
     }
     while world.core.poll_registry().is_some() {}
     while let Some(ticket) = world.core.poll_revoke() {

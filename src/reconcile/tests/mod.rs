@@ -340,17 +340,17 @@ impl World {
             }
             self.remember();
         }
-        while let Some(name) = self.core.poll_read(self.now) {
+        while let Some((id, name)) = self.core.poll_read(self.now) {
             self.reads += 1;
             match self.disk.read(&name) {
-                Some(document) => self.core.handle_document(self.now, self.now, &name, document),
-                None => self.core.handle_exhausted(&name, Error::new(ErrorKind::Io, "too many open files: simulated")),
+                Some(document) => self.core.handle_document(self.now, self.now, id, document),
+                None => self.core.handle_exhausted(id, Error::new(ErrorKind::Io, "too many open files: simulated")),
             }
         }
         while let Some((followed, pid)) = self.core.poll_process() {
             self.looks += 1;
             let process = self.disk.process(pid);
-            self.core.handle_process(&followed, process);
+            self.core.handle_process(followed, process);
         }
         while self.core.poll_registry().is_some() {}
         while let Some(ticket) = self.core.poll_revoke() {
@@ -373,7 +373,7 @@ impl World {
     /// What the scanning thread does where files are messages to be consumed.
     fn delete_taken(&mut self) -> bool {
         let before = self.deleted.len();
-        while let Some((name, hash)) = self.core.poll_taken() {
+        while let Some((id, name, hash)) = self.core.poll_taken() {
             for act in std::mem::take(&mut self.before_deletion) {
                 act(&mut self.disk);
             }
@@ -387,7 +387,7 @@ impl World {
                 }
                 _ => Taken::Changed,
             };
-            self.core.handle_taken(self.now, &name, outcome);
+            self.core.handle_taken(self.now, id, outcome);
         }
         self.deleted.len() > before
     }

@@ -154,10 +154,10 @@ fn promise_3_bytes_that_change_in_place_must_last_before_they_are_believed() {
     let next = world.core.poll_timeout();
     world.pass(next);
     world.core.handle_listing(next, next, &world.disk.list().unwrap());
-    let name = world.core.poll_read(next).unwrap();
+    let (id, name) = world.core.poll_read(next).unwrap();
     let torn = world.disk.read(&name).unwrap();
     world.disk.overwrite("a.json", &doc("p", "r0", "bbbb"));
-    world.core.handle_document(next, next, &name, torn);
+    world.core.handle_document(next, next, id, torn);
     world.run(ms(2000));
     assert_eq!(world.heard(), ["updated r0 bbbb"]);
 }

@@ -160,9 +160,9 @@ fn a_name_that_a_listing_missed_is_not_removed() {
         let now = world.core.poll_timeout();
         world.pass(now);
         world.core.handle_listing(now, now, &Listing::default());
-        while let Some(name) = world.core.poll_read(now) {
+        while let Some((id, name)) = world.core.poll_read(now) {
             let document = world.disk.read(&name).unwrap();
-            world.core.handle_document(now, now, &name, document);
+            world.core.handle_document(now, now, id, document);
         }
     }
     world.run(ms(3000));
@@ -245,12 +245,12 @@ fn a_file_that_never_holds_still_is_not_told_and_not_called_bad() {
     world.disk.replace("b.json", &doc("p", "r1", "v1"));
     world.core.handle_listing(world.now, world.now, &world.disk.list().unwrap());
     for _ in 0..40 {
-        while let Some(name) = world.core.poll_read(world.now) {
+        while let Some((id, name)) = world.core.poll_read(world.now) {
             let document = match &*name.to_string_lossy() {
                 "a.json" => Document::Changing,
                 _ => world.disk.read(&name).unwrap(),
             };
-            world.core.handle_document(world.now, world.now, &name, document);
+            world.core.handle_document(world.now, world.now, id, document);
         }
         let mut told = Vec::new();
         while let Some(parcel) = world.core.poll_event() {
