@@ -190,9 +190,8 @@ impl Channel {
 impl Parcel {
     /// The latency is that of the delivery, so it is only known now.
     fn stamp_latency(&mut self) {
-        let Some((seconds, nanos)) = self.changed else { return };
-        let changed =
-            u64::try_from(seconds).ok().and_then(|seconds| UNIX_EPOCH.checked_add(Duration::new(seconds, nanos)));
+        let Some(changed) = self.changed else { return };
+        let changed = changed.since_1970().and_then(|since| UNIX_EPOCH.checked_add(since));
         // A file from the future, or a clock that was set back: as good as no time at all.
         let since = changed.map(|changed| SystemTime::now().duration_since(changed).unwrap_or_default());
         if let HandoffEvent::Ready { latency, .. } | HandoffEvent::Updated { latency, .. } = &mut self.event {

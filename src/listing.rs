@@ -1,6 +1,7 @@
 //! [pure] The words that scan, read and reconcile share: names, stamps, listings, processes. Nothing here does anything.
 
 use std::ffi::OsStr;
+use std::num::NonZeroI64;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +19,40 @@ pub(crate) struct Stamp {
     pub(crate) ctime: i64,
     pub(crate) mtime_nanos: u32,
     pub(crate) ctime_nanos: u32,
+}
+
+impl Stamp {
+    pub(crate) fn mtime(&self) -> Moment {
+        Moment::new(self.mtime, self.mtime_nanos)
+    }
+
+    pub(crate) fn ctime(&self) -> Moment {
+        Moment::new(self.ctime, self.ctime_nanos)
+    }
+}
+
+/// A time that a file system gave, in nanoseconds from the start of 1970. Times before 1677 and after 2262 become the
+/// first and the last one that there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Moment(NonZeroI64);
+
+impl Moment {
+    /// Stands for the start of 1970 itself.
+    const FIRST: NonZeroI64 = NonZeroI64::new(1).expect("BUG: 1 is not 0");
+
+    pub(crate) fn new(seconds: i64, nanos: u32) -> Self {
+        let nanos = seconds.saturating_mul(1_000_000_000).saturating_add(i64::from(nanos));
+        Self(NonZeroI64::new(nanos).unwrap_or(Self::FIRST))
+    }
+
+    pub(crate) fn millis(self) -> i64 {
+        self.0.get().div_euclid(1_000_000)
+    }
+
+    /// How long after the start of 1970; `None` if before it.
+    pub(crate) fn since_1970(self) -> Option<Duration> {
+        u64::try_from(self.0.get()).ok().map(Duration::from_nanos)
+    }
 }
 
 /// Something under a handoff's name that is not a regular file, and so is never opened.

@@ -10,10 +10,10 @@ use super::replica::{Contest, Replica, Told};
 use super::table::{FileId, ReplicaId};
 use super::{Fault, Reconciler};
 use crate::event::{HandoffEvent, RemovedReason};
-use crate::listing::FileName;
+use crate::listing::{FileName, Moment};
 
-/// An event; when the file that it is about became what it is (seconds, nanoseconds); and what it will have told.
-pub(super) type News = (HandoffEvent, Option<(i64, u32)>, Flight);
+/// An event; when the file that it is about became what it is; and what it will have told.
+pub(super) type News = (HandoffEvent, Option<Moment>, Flight);
 
 /// What an event on its way will have told, once the host has taken it.
 #[derive(Clone, Debug)]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind};
-use crate::listing::{FileName, OtherKind, Process, Seen, Stamp};
+use crate::listing::{FileName, Moment, OtherKind, Process, Seen, Stamp};
 use crate::payload::Handoff;
 use crate::trust::Breach;
 
@@ -95,10 +95,10 @@ pub(crate) enum Document {
 pub(super) struct Version {
     pub(super) handoff: Arc<Handoff>,
     pub(super) hash: ContentHash,
-    /// Seconds and nanoseconds; decides between two files that claim one replica.
-    pub(super) mtime: (i64, u32),
-    /// Seconds and nanoseconds; when the file became what it is, for the latency. `None` if it was there at the start.
-    pub(super) changed: Option<(i64, u32)>,
+    /// Decides between two files that claim one replica.
+    pub(super) mtime: Moment,
+    /// When the file became what it is, for the latency. `None` if it was there at the start.
+    pub(super) changed: Option<Moment>,
     /// The process that it was found to be the handoff of.
     pub(super) process: Option<Box<Identity>>,
 }
@@ -195,7 +195,7 @@ pub(super) struct File {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Rank {
     pub(super) is_there: bool,
-    mtime: (i64, u32),
+    mtime: Moment,
 }
 
 impl File {
@@ -307,7 +307,7 @@ impl File {
             Document::Content { stamp, recent, moved, hash, handoff, process } => {
                 self.found(began, now, stamp);
                 match handoff {
-                    Ok(handoff) => match self.is_leftover(hash, (stamp.mtime, stamp.mtime_nanos), &handoff, process) {
+                    Ok(handoff) => match self.is_leftover(hash, stamp.mtime(), &handoff, process) {
                         Some(error) => self.faulty(now, Fault::Stale(hash), error, settle_time, Again::Read),
                         // What came after the start is recent whatever the wall clock says.
                         None => self.good(now, stamp, !moved && (recent || !self.initial), hash, handoff),
@@ -380,7 +380,7 @@ impl File {
     }
 
     fn good(&mut self, now: Instant, stamp: Stamp, recent: bool, hash: ContentHash, handoff: Arc<Handoff>) -> Step {
-        let mtime = (stamp.mtime, stamp.mtime_nanos);
+        let mtime = stamp.mtime();
         if let Some(version) = &mut self.version
             && version.hash == hash
         {
@@ -390,7 +390,7 @@ impl File {
         }
         // A rename, as of a file that was finished elsewhere, leaves the ctime behind the mtime; a write makes them one.
         // The first version of an inode, too, may be overwritten already when it is first read.
-        let written = recent && mtime == (stamp.ctime, stamp.ctime_nanos);
+        let written = recent && mtime == stamp.ctime();
         if written || self.version.is_some() && self.in_place {
             let since = match self.undecided() {
                 Some(Undecided::Candidate { hash: same, since }) if *same == hash => *since,
@@ -401,7 +401,7 @@ impl File {
                 return Step::ReadAt(since + CONFIRM);
             }
         }
-        let changed = (!self.initial).then_some((stamp.ctime, stamp.ctime_nanos));
+        let changed = (!self.initial).then_some(stamp.ctime());
         self.version = Some(Version { handoff, hash, mtime, changed, process: None });
         self.decide();
         Step::Accepted

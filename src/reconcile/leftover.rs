@@ -20,7 +20,7 @@ use super::table::{FileId, ReplicaId};
 use super::{Before, ContentHash, Fault, Reconciler, Verdict};
 use crate::error::{Error, ErrorKind};
 use crate::event::RemovedReason;
-use crate::listing::{Life, Process};
+use crate::listing::{Life, Moment, Process};
 use crate::payload::Handoff;
 
 /// By how much a file may be older than its process and still be its handoff, in milliseconds: the coarsest clock of a
@@ -31,13 +31,13 @@ const TOLERANCE_MS: i64 = 3000;
 #[derive(Clone, Debug)]
 pub(super) struct Leftover {
     hash: ContentHash,
-    mtime: (i64, u32),
+    mtime: Moment,
     error: Error,
 }
 
 /// The process of a version in force: when it started, counted from the start of the machine, and the mtime of the file
 /// for which that was found to be right.
-pub(super) type Identity = (Duration, (i64, u32));
+pub(super) type Identity = (Duration, Moment);
 
 /// What in force names a process.
 #[derive(Clone, Copy, Debug)]
@@ -53,8 +53,8 @@ pub(crate) fn process_of(handoff: &Handoff) -> Option<u32> {
 }
 
 /// Why a handoff that was written at `mtime` is not that of this process.
-fn leftover(pid: u32, process: Process, mtime: (i64, u32)) -> Option<Error> {
-    let written = mtime.0.saturating_mul(1000).saturating_add(i64::from(mtime.1 / 1_000_000));
+fn leftover(pid: u32, process: Process, mtime: Moment) -> Option<Error> {
+    let written = mtime.millis();
     let too_late = |start: i64| start.saturating_sub(written).saturating_sub(TOLERANCE_MS) > 0;
     if process.boot.is_some_and(too_late) {
         let message = format!("written before this machine started, so process {pid} is not its engine");
@@ -111,7 +111,7 @@ impl File {
     pub(super) fn is_leftover(
         &mut self,
         hash: ContentHash,
-        mtime: (i64, u32),
+        mtime: Moment,
         handoff: &Handoff,
         process: Option<Process>,
     ) -> Option<Error> {

@@ -33,7 +33,7 @@ use std::time::{Duration, Instant};
 use crate::config::Settings;
 use crate::error::Error;
 use crate::event::{HandoffEvent, RemovedReason};
-use crate::listing::{FileName, Listing};
+use crate::listing::{FileName, Listing, Moment};
 use crate::payload::Handoff;
 use crate::replica::ReplicaKey;
 
@@ -55,8 +55,8 @@ use table::{Files, Replicas};
 pub(crate) struct Parcel {
     pub(crate) ticket: Ticket,
     pub(crate) event: HandoffEvent,
-    /// Seconds and nanoseconds of the wall clock: when the file became what the event says.
-    pub(crate) changed: Option<(i64, u32)>,
+    /// When the file became what the event says, by the wall clock.
+    pub(crate) changed: Option<Moment>,
 }
 
 /// A replica whose handoff in force is another one now; `None` where nothing speaks of it any more.
@@ -191,6 +191,8 @@ impl Reconciler {
         let initial = matches!(self.sync, Sync::Unlisted);
         if initial {
             self.sync = Sync::Outstanding(listing.entries.len());
+            // Nearly always a file each. What grows by itself has twice the room that it needs.
+            self.replicas.reserve(listing.entries.len());
         }
 
         // In a poll that finds nothing changed, nothing is allocated here.

@@ -41,7 +41,7 @@ enum Claims {
     None,
     /// Nearly always.
     One(FileId),
-    Several(Box<Vec<FileId>>),
+    Several(Box<[FileId]>),
 }
 
 impl Claims {
@@ -49,7 +49,7 @@ impl Claims {
         match *claims {
             [] => Self::None,
             [only] => Self::One(only),
-            _ => Self::Several(Box::new(claims)),
+            _ => Self::Several(claims.into_boxed_slice()),
         }
     }
 

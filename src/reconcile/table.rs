@@ -117,6 +117,12 @@ impl Replicas {
         self.replicas.get_mut(id)
     }
 
+    /// Makes room for so many more, and no more than that.
+    pub(super) fn reserve(&mut self, count: usize) {
+        self.replicas.reserve(count);
+        self.ids.reserve(count);
+    }
+
     pub(super) fn find(&self, key: &ReplicaKey) -> Option<ReplicaId> {
         self.ids.get(key).copied()
     }

@@ -125,8 +125,7 @@ impl Shared {
 /// Whether the file changed just now by the wall clock, the only one that its stamp can be compared with. A clock that was
 /// set back makes it recent, which costs a moment; one that was set forward while it is being written goes unnoticed.
 fn is_recent(stamp: Stamp) -> bool {
-    let seconds = u64::try_from(stamp.ctime).unwrap_or(0);
-    let changed = UNIX_EPOCH.checked_add(Duration::new(seconds, stamp.ctime_nanos));
+    let changed = UNIX_EPOCH.checked_add(stamp.ctime().since_1970().unwrap_or_default());
     !changed.is_some_and(|changed| SystemTime::now().duration_since(changed).is_ok_and(|age| age > RECENT))
 }
 
