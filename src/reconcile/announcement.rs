@@ -9,12 +9,13 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
+use super::Reconciler;
 use super::file::{ContentHash, LOOK_AGAIN, Version};
+use super::follow::Before;
 use super::leftover::{Followed, process_of};
 use super::outbox::Subject;
 use super::replica::Replica;
 use super::table::{FileId, ReplicaId};
-use super::{Before, Reconciler};
 use crate::config::Mode;
 use crate::event::RemovedReason;
 use crate::listing::{FileName, Process};

@@ -15,9 +15,11 @@
 use std::time::Duration;
 
 use super::announcement::announced_process;
+use super::file::Verdict;
 use super::file::{File, Step, Version};
+use super::follow::Before;
 use super::table::{FileId, ReplicaId};
-use super::{Before, ContentHash, Fault, Reconciler, Verdict};
+use super::{ContentHash, Fault, Reconciler};
 use crate::error::{Error, ErrorKind};
 use crate::event::RemovedReason;
 use crate::listing::{Life, Moment, Process};

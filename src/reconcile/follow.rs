@@ -1,0 +1,161 @@
+//! [pure] What follows from a step of a file: reads to be made, claims that come and go, replicas that differ.
+//!
+//! In: a [`Step`], and what the file was before it. Out: nothing but changes of the [`Reconciler`].
+
+use super::Reconciler;
+use super::file::{File, Rank, Step};
+use super::outbox::Subject;
+use super::table::{FileId, ReplicaId};
+use crate::error::Error;
+use crate::event::RemovedReason;
+use crate::replica::ReplicaKey;
+
+/// What is compared before and after a step of a file.
+#[derive(Clone, Copy)]
+pub(super) struct Before {
+    pub(super) rank: Option<Rank>,
+    pub(super) invalid: bool,
+    pub(super) undecided: bool,
+}
+
+impl Before {
+    pub(super) fn of(file: &File) -> Self {
+        Self { rank: file.rank(), invalid: file.verdict.is_some(), undecided: file.is_undecided() }
+    }
+}
+
+impl Reconciler {
+    /// Draws the consequences of a step.
+    pub(super) fn follow(&mut self, id: FileId, before: Before, step: Step) {
+        match step {
+            Step::Nothing => {}
+            Step::Read => self.queue_read(id),
+            Step::ReadAt(at) => self.schedule.read_at(id, at),
+            Step::ListAt(at) => self.schedule.scan_by(at),
+            Step::Accepted => self.accepted(id),
+            Step::Rejected => self.differs(Subject::Invalid(id)),
+            Step::Gone => return self.gone(id, before),
+        }
+        let Some(file) = self.files.get(id) else { return };
+        let after = Before::of(file);
+        if before.rank != after.rank
+            && step != Step::Accepted
+            && let Some(replica) = file.replica
+        {
+            if after.rank.is_some_and(|rank| rank.is_there)
+                && let Some(replica) = self.replicas.get_mut(replica)
+            {
+                // What it lost by going missing it has again.
+                replica.claim(id, &self.files);
+            }
+            self.claims_changed(replica, None);
+        }
+        self.count(before, after);
+        if before.invalid && !after.invalid {
+            self.differs(Subject::Invalid(id));
+        }
+        self.decided_at_start(id);
+    }
+
+    fn queue_read(&mut self, id: FileId) {
+        if let Some(file) = self.files.get_mut(id)
+            && !std::mem::replace(&mut file.read_queued, true)
+        {
+            self.reads.push_back(id);
+        }
+    }
+
+    fn accepted(&mut self, id: FileId) {
+        let Some(file) = self.files.get_mut(id) else { return };
+        let Some(key) = file.version.as_ref().map(|version| ReplicaKey(version.handoff.clone())) else { return };
+        let replica = match file.replica {
+            Some(same) if self.replicas.get(same).is_some_and(|replica| replica.key == key) => same,
+            _ => {
+                self.withdraw(id, RemovedReason::Moved);
+                self.replicas.find_or_create(&key)
+            }
+        };
+        let Some(file) = self.files.get_mut(id) else { return };
+        file.replica = Some(replica);
+        let (Some(file), Some(claimed)) = (self.files.get(id), self.replicas.get_mut(replica)) else { return };
+        claimed.claim(id, &self.files);
+        if let (Some(announcements), Some(version)) = (&self.announcements, &file.version) {
+            claimed.announce(&file.name, version, announcements.round());
+        }
+        self.claims_changed(replica, Some(id));
+    }
+
+    pub(super) fn gone(&mut self, id: FileId, before: Before) {
+        self.count(before, Before { rank: None, invalid: false, undecided: false });
+        self.schedule.forget(id);
+        self.resolved(Subject::Invalid(id));
+        self.withdraw(id, RemovedReason::FileRemoved);
+        if let Some(file) = self.files.remove(id) {
+            self.revocations.extend(file.ticket);
+        }
+    }
+
+    /// The file no longer claims the replica that it claimed.
+    pub(super) fn withdraw(&mut self, id: FileId, reason: RemovedReason) {
+        let Some(file) = self.files.get_mut(id) else { return };
+        let Some(replica) = file.replica.take() else { return };
+        if let Some(claimed) = self.replicas.get_mut(replica) {
+            claimed.withdraw(id, &file.name, reason);
+            self.claims_changed(replica, None);
+        }
+    }
+
+    fn count(&mut self, before: Before, after: Before) {
+        let moved = |count: usize, was: bool, is: bool| count + usize::from(is) - usize::from(was);
+        self.invalid_files = moved(self.invalid_files, before.invalid, after.invalid);
+        self.undecided_files = moved(self.undecided_files, before.undecided, after.undecided);
+    }
+
+    pub(super) fn postpone(&mut self, id: FileId) {
+        if let Some(file) = self.files.get_mut(id) {
+            let before = Before::of(file);
+            file.postpone();
+            let after = Before::of(file);
+            self.count(before, after);
+        }
+    }
+
+    pub(super) fn unavailable(&mut self, error: Error) {
+        for id in std::mem::take(&mut self.reads) {
+            self.postpone(id);
+        }
+        self.round_open = false;
+        self.relist = false;
+        self.processes.clear();
+        if self.availability.error.replace(error).is_none() {
+            self.differs(Subject::Availability);
+        }
+    }
+
+    /// The claims of a replica, or their ranks, are others now. `accepted` is the file that brought a new version.
+    pub(super) fn claims_changed(&mut self, id: ReplicaId, accepted: Option<FileId>) {
+        let Some(replica) = self.replicas.get_mut(id) else { return };
+        self.registry_changes.push(replica.key.clone());
+        if self.announcements.is_some() {
+            replica.forget_ended();
+            return self.differs(Subject::Replica(id));
+        }
+        replica.drop_missing(&self.files);
+        let winner = replica.winner(&self.files);
+        let contest = replica.contest(&self.files);
+        let contest_differs = contest.as_ref() != replica.told_contest();
+        if contest.is_none() {
+            replica.tell_contest(None);
+        }
+        if let Some(winner) = winner.filter(|winner| Some(*winner) != accepted)
+            && let Some(version) = self.files.get_mut(winner).and_then(|file| file.version.as_mut())
+        {
+            // It takes over what it has been saying for long: no new file, so no latency of one.
+            version.changed = None;
+        }
+        if contest_differs {
+            self.differs(Subject::Conflict(id));
+        }
+        self.differs(Subject::Replica(id));
+    }
+}
