@@ -1,7 +1,7 @@
 //! What single steps cost, by criterion: an event by the iterator and through the C ABI (the objective: less than 2 µs
 //! more), parsing, and asking the registry. `cargo bench --features capi --bench micro`
 
-#![allow(clippy::unwrap_used)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout)]
 
 #[path = "watch/c_host.rs"]
 mod c_host;
