@@ -1078,6 +1078,18 @@ int32_t handoff_watcher_stats(const struct handoff_watcher *watcher, struct hand
 int32_t handoff_watcher_stats_json(const struct handoff_watcher *watcher, char **json);
 
 /**
+ * The figures, the health and the pools as text for Prometheus: the text exposition format, version 0.0.4. What there is
+ * is listed in src/metrics.md; names stay, a later version may add some. There is a series for each pool.
+ *
+ * watcher: not NULL.
+ * text: not NULL; on HANDOFF_OK set to a string that is the host's, to be freed by handoff_string_free().
+ * Returns HANDOFF_OK, or HANDOFF_ERROR_INVALID_ARGUMENT, _FORKED.
+ * Thread: any. In callbacks: yes. Since 0.1.0.
+ */
+int32_t handoff_watcher_metrics(const struct handoff_watcher *watcher,
+                                char **text);
+
+/**
  * Whether the watcher does its work.
  *
  * watcher: not NULL.

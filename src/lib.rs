@@ -89,6 +89,8 @@ mod instant;
 mod instant;
 mod listing;
 mod log;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod payload;
 mod process;
 mod publish;

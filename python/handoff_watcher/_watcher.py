@@ -177,6 +177,14 @@ class Watcher:
         """Tell whether it does its work."""
         return Health(**self._json(lib.handoff_watcher_health_json))
 
+    def metrics(self) -> str:
+        """Give figures, health and pools as text for Prometheus, in the format of version 0.0.4.
+
+        To be served as ``text/plain; version=0.0.4``. There is a series for each pool.
+        """
+        text = self._handle.call(lambda it: _abi.string(lib.handoff_watcher_metrics, it))
+        return (text or b"").decode("utf-8", "replace")
+
     def stop(self) -> None:
         """Ask for the end, and do not wait: iterations end, and no further callback starts.
 

@@ -4,6 +4,7 @@ use std::ffi::c_char;
 use std::time::Duration;
 
 use super::argument::{self, Versioned, out};
+use super::guard;
 use super::handle::{Watcher, using};
 use super::status::HANDOFF_OK;
 use crate::stats;
@@ -181,6 +182,26 @@ pub unsafe extern "C" fn handoff_watcher_stats_json(watcher: *const Watcher, jso
         out("json", json)?;
         // SAFETY: the host's word.
         unsafe { argument::give_json(json, &watcher.threads.shared().meter.stats()) }
+    };
+    // SAFETY: the host's word.
+    unsafe { using(watcher, ask) }
+}
+
+/// The figures, the health and the pools as text for Prometheus: the text exposition format, version 0.0.4. What there is
+/// is listed in src/metrics.md; names stay, a later version may add some. There is a series for each pool.
+///
+/// watcher: not NULL.
+/// text: not NULL; on HANDOFF_OK set to a string that is the host's, to be freed by handoff_string_free().
+/// Returns HANDOFF_OK, or HANDOFF_ERROR_INVALID_ARGUMENT, _FORKED.
+/// Thread: any. In callbacks: yes. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn handoff_watcher_metrics(watcher: *const Watcher, text: *mut *mut c_char) -> i32 {
+    let ask = |watcher: &Watcher| {
+        out("text", text)?;
+        let metrics = guard::c_text(&watcher.threads.shared().metrics());
+        // SAFETY: the host's word.
+        unsafe { argument::give(text, metrics) };
+        Ok(HANDOFF_OK)
     };
     // SAFETY: the host's word.
     unsafe { using(watcher, ask) }

@@ -74,6 +74,18 @@ impl WatcherHandle {
     pub fn health(&self) -> Health {
         self.threads.shared().meter.health()
     }
+
+    /// The figures, the health and the pools as text for Prometheus: the text exposition format, version 0.0.4, to be
+    /// served by the host as `text/plain; version=0.0.4`. It costs microseconds and waits for nobody. There is a series for
+    /// each pool of which there is a handoff: who can write handoffs decides how many.
+    ///
+    /// The names stay; a later version may add some.
+    ///
+    #[doc = include_str!("../metrics.md")]
+    #[cfg(feature = "metrics")]
+    pub fn metrics(&self) -> String {
+        self.threads.shared().metrics()
+    }
 }
 
 /// Stops a watcher from anywhere. Cheap to clone; it does not keep the watcher alive.

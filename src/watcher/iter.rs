@@ -101,6 +101,13 @@ impl HandoffIter {
     pub fn health(&self) -> Health {
         self.threads.shared().meter.health()
     }
+
+    /// The figures, the health and the pools as text for Prometheus; see
+    /// [`WatcherHandle::metrics`](crate::WatcherHandle::metrics).
+    #[cfg(feature = "metrics")]
+    pub fn metrics(&self) -> String {
+        self.threads.shared().metrics()
+    }
 }
 
 impl Iterator for HandoffIter {

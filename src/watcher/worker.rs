@@ -90,6 +90,11 @@ impl Shared {
         Ok(parcel.event)
     }
 
+    #[cfg(feature = "metrics")]
+    pub(crate) fn metrics(&self) -> String {
+        crate::metrics::text(&self.meter.stats(), &self.meter.health(), &self.registry.pools())
+    }
+
     pub(crate) fn rescan(&self) -> Result<(), Error> {
         let (done, wait) = bounded(1);
         match self.rescans.lock().as_mut() {

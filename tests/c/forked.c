@@ -44,6 +44,7 @@ static void child(handoff_watcher *asked, handoff_watcher *called, int *calls) {
     FORKED(handoff_registry_generation(asked, &number));
     FORKED(handoff_watcher_stats(asked, &stats));
     FORKED(handoff_watcher_stats_json(asked, &json));
+    FORKED(handoff_watcher_metrics(asked, &json));
     FORKED(handoff_watcher_health(asked, &health));
     FORKED(handoff_watcher_health_json(asked, &json));
     FORKED(handoff_watcher_stop(asked));

@@ -38,6 +38,7 @@ int main(void) {
     REFUSED(handoff_registry_generation(NULL, &number));
     REFUSED(handoff_watcher_stats(NULL, &stats));
     REFUSED(handoff_watcher_stats_json(NULL, &json));
+    REFUSED(handoff_watcher_metrics(NULL, &json));
     REFUSED(handoff_watcher_health(NULL, &health));
     REFUSED(handoff_watcher_health_json(NULL, &json));
     CHECK(strstr(handoff_last_error(), "watcher") != NULL);
@@ -65,6 +66,7 @@ int main(void) {
     REFUSED(handoff_registry_generation(watcher, NULL));
     REFUSED(handoff_watcher_stats(watcher, NULL));
     REFUSED(handoff_watcher_stats_json(watcher, NULL));
+    REFUSED(handoff_watcher_metrics(watcher, NULL));
     REFUSED(handoff_watcher_health(watcher, NULL));
     REFUSED(handoff_watcher_health_json(watcher, NULL));
     stats.struct_size = 0;

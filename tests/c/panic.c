@@ -41,6 +41,7 @@ int main(void) {
     CAUGHT(handoff_registry_generation(watcher, &number));
     CAUGHT(handoff_watcher_stats(watcher, &stats));
     CAUGHT(handoff_watcher_stats_json(watcher, &json));
+    CAUGHT(handoff_watcher_metrics(watcher, &json));
     CAUGHT(handoff_watcher_health(watcher, &health));
     CAUGHT(handoff_watcher_health_json(watcher, &json));
     CAUGHT(handoff_event_json(event, &json));

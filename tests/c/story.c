@@ -147,6 +147,8 @@ static void figures(handoff_watcher *watcher) {
     CHECK(sum == stats.latency_count && stats.latency_max_us >= stats.latency_last_us);
     CHECK_STATUS(HANDOFF_OK, handoff_watcher_stats_json(watcher, &json));
     check_json(json, "\"scans\":");
+    CHECK_STATUS(HANDOFF_OK, handoff_watcher_metrics(watcher, &json));
+    check_json(json, "\nhandoff_watcher_events_total{event=\"updated\"} 3\n");
 
     health.struct_size = sizeof health;
     CHECK_STATUS(HANDOFF_OK, handoff_watcher_health(watcher, &health));

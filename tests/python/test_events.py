@@ -101,6 +101,7 @@ def test_a_life(directory: Directory) -> None:
         assert stats.scans > 0 and stats.available and stats.scan_age_seconds is not None
         assert sum(stats.latency.buckets) == stats.latency.count == 3
         assert len(stats.latency.buckets) == len(h.LATENCY_BUCKETS)
+        assert '\nhandoff_watcher_events_total{event="updated"} 3\n' in watcher.metrics()
         assert watcher.health().ok and watcher.health() == h.Health(
             True, True, False, None, "polling", None
         )
