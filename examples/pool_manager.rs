@@ -1,0 +1,400 @@
+//! A pool manager on the library: it watches the handoffs of its node, and the control plane learns of each engine at once.
+//!
+//! ```sh
+//! export LLORCH_API_TOKEN=secret          # the same on both sides; never logged
+//! cargo run --example orchestrator -- --listen 127.0.0.1:8500
+//! cargo run --example pool_manager --features inotify,metrics -- .runtime/engines \
+//!     --listen 127.0.0.1:9200 --orchestrator http://127.0.0.1:8500
+//! ```
+//!
+//! It serves `GET /health`, `GET /metrics`, and, with the token, `GET /v2/pools` and `GET /v2/pools/{id}/status`. It
+//! registers, sends a heartbeat every 10 s and one at once when readiness changes, and deregisters on SIGTERM, which takes
+//! at most twice `--timeout-ms`; a second SIGTERM ends it on the spot.
+//!
+//! Four threads that do not wait for each other: the watcher's two, HTTP, and the control plane. An orchestrator that is
+//! slow, gone or hung delays heartbeats, never the watcher or `/health`. Nothing is kept on disk: after a restart the
+//! directory tells everything again.
+//!
+//! What it does not do: it asks no engine. A replica is ready because its handoff says so, until the file goes or, with
+//! `--check-processes`, its process does. A number that no handoff tells (`slots_*`, `vram_free_bytes`) is 0.
+
+#[path = "common/http.rs"]
+mod http;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use clap::Parser;
+use handoff_watcher::{HandoffEvent, HandoffPayload, HandoffWatcher, HandoffWatcherConfig, WatcherHandle};
+use serde_json::{Value, json};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use http::{Call, Client, Reply, Token, check_url, segment};
+
+/// How long the first registration waits for the directory to be read.
+const FIRST_LOOK: Duration = Duration::from_secs(2);
+/// Between two tries to reach the orchestrator: the first, and at most.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+/// A pool manager that watches handoffs and reports to an orchestrator.
+#[derive(Clone, Debug, Parser)]
+pub(crate) struct Args {
+    /// Directory of the handoff files [default: $POOL_MANAGERD_RUNTIME_DIR, else .runtime/engines]
+    dir: Option<PathBuf>,
+    /// Where to serve HTTP; port 0 takes a free one, which is printed
+    #[arg(long, default_value = "127.0.0.1:9200")]
+    listen: String,
+    /// Where the orchestrator reaches this node [default: http:// and the address of --listen]
+    #[arg(long, value_name = "URL")]
+    address: Option<String>,
+    /// The control plane
+    #[arg(long, value_name = "URL", env = "ORCHESTRATORD_URL")]
+    orchestrator: String,
+    /// This node, unique in the control plane [default: the host's name]
+    #[arg(long)]
+    node_id: Option<String>,
+    /// This machine [default: /etc/machine-id]
+    #[arg(long)]
+    machine_id: Option<String>,
+    /// Milliseconds between heartbeats when nothing changes
+    #[arg(long, value_name = "MS", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
+    heartbeat_ms: u64,
+    /// Milliseconds that a request to the orchestrator may take
+    #[arg(long, value_name = "MS", default_value_t = 5000, value_parser = clap::value_parser!(u64).range(1..))]
+    timeout_ms: u64,
+    /// Only handoffs whose process, if they name one, still runs; needs the pid namespace of the engines
+    #[arg(long)]
+    check_processes: bool,
+    /// Do not wait for the next poll when the kernel notifies of a change
+    #[arg(long)]
+    instant: bool,
+}
+
+fn main() -> ExitCode {
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
+    match run(Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            log::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+pub(crate) fn run(args: Args) -> Result<(), String> {
+    let token = Token::from_env()?;
+    check_url("--orchestrator", &args.orchestrator)?;
+    // Caught from here on: whoever is told to end during the start ends in order.
+    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(|error| format!("cannot catch signals: {error}"))?;
+    let (listener, local) = http::listen(&args.listen)?;
+    let address = match &args.address {
+        Some(address) => address.trim_end_matches('/').to_owned(),
+        None if local.ip().is_unspecified() => {
+            return Err(format!("{local} is no address that the orchestrator could ask: name one with --address"));
+        }
+        None => format!("http://{local}"),
+    };
+    check_url("--address", &address)?;
+
+    let (node, changes) = Node::start(&args)?;
+    let answers = node.clone();
+    http::serve(listener, token.clone(), move |call| answers.answer(call))?;
+    let control = Control {
+        client: Client::new(token, Duration::from_millis(args.timeout_ms)),
+        orchestrator: args.orchestrator.trim_end_matches('/').to_owned(),
+        node_id: args.node_id.unwrap_or_else(host_name),
+        machine_id: args.machine_id.unwrap_or_else(machine_id),
+        address,
+        interval: Duration::from_millis(args.heartbeat_ms),
+        node: node.clone(),
+    };
+    let control = thread::Builder::new().name("control-plane".into()).spawn(move || control.run(&changes));
+    let control = control.map_err(|error| format!("cannot start the thread for the control plane: {error}"))?;
+    // That nobody reads it changes nothing.
+    let _ = writeln!(std::io::stdout(), "listening on http://{local}");
+
+    signals.forever().next();
+    log::info!("told to end: deregistering");
+    let at_once = move || signals.forever().next().map(signal_hook::low_level::emulate_default_handler);
+    let _ = thread::Builder::new().name("second-signal".into()).spawn(at_once);
+    node.stop();
+    control.join().map_err(|_| String::from("the thread for the control plane ended by a defect"))
+}
+
+/// What this node knows, and everybody asks: the HTTP threads and the control plane.
+#[derive(Debug)]
+struct Node {
+    watcher: WatcherHandle,
+    told: Arc<Told>,
+}
+
+/// What the watcher's callback leaves for the others.
+#[derive(Debug)]
+struct Told {
+    /// Room for one: however many changes there are, they make one heartbeat.
+    changes: SyncSender<()>,
+    /// All that was there at the start has been told.
+    synced: AtomicBool,
+    stopping: AtomicBool,
+}
+
+impl Node {
+    fn start(args: &Args) -> Result<(Arc<Self>, Receiver<()>), String> {
+        let mut config = HandoffWatcherConfig::from_env().map_err(|error| error.to_string())?;
+        config.runtime_dir = args.dir.clone().unwrap_or(config.runtime_dir);
+        log::info!("watching {} every {} ms", config.runtime_dir.display(), config.poll_interval_ms);
+        let (changes, wake) = sync_channel(1);
+        let told = Arc::new(Told { changes, synced: AtomicBool::new(false), stopping: AtomicBool::new(false) });
+        let hears = told.clone();
+        let watcher = HandoffWatcher::builder(config)
+            .check_processes(args.check_processes)
+            .instant(args.instant)
+            .on_event(move |event| {
+                hears.hear(&event);
+                Ok(())
+            });
+        let watcher = watcher.try_spawn().map_err(|error| error.to_string())?;
+        Ok((Arc::new(Self { watcher, told }), wake))
+    }
+
+    fn stop(&self) {
+        self.told.stopping.store(true, Ordering::Release);
+        let _ = self.told.changes.try_send(());
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.told.stopping.load(Ordering::Acquire)
+    }
+
+    fn answer(&self, call: &Call) -> Reply {
+        match call.route() {
+            ("GET", path) if path == ["health"] => {
+                let health = self.watcher.health();
+                let status = if health.is_ok() { 200 } else { 503 };
+                Reply::json(status, &json!({ "ok": health.is_ok(), "draining": self.is_stopping(), "watcher": health }))
+            }
+            ("GET", path) if path == ["metrics"] => Reply::metrics(self.watcher.metrics()),
+            ("GET", path) if path == ["v2", "pools"] => Reply::json(200, &json!({ "pools": self.statuses() })),
+            ("GET", path) => match path[..] {
+                ["v2", "pools", id, "status"] => {
+                    let status = self.statuses().into_iter().find(|status| status["pool_id"] == id);
+                    status.map_or_else(
+                        || Reply::error(404, format!("no handoff here speaks of pool {id:?}")),
+                        |status| Reply::json(200, &status),
+                    )
+                }
+                _ => Reply::not_found(),
+            },
+            _ => Reply::not_found(),
+        }
+    }
+
+    /// Each pool as `GET /v2/pools/{id}/status` tells it.
+    fn statuses(&self) -> Vec<Value> {
+        let live = self.watcher.health().is_ok();
+        self.pools(|pool_id, replicas, draining| {
+            let first =
+                |field: fn(&HandoffPayload) -> &Option<String>| replicas.iter().find_map(|it| field(it).clone());
+            json!({
+                "pool_id": pool_id,
+                "live": live,
+                "ready": !replicas.is_empty(),
+                "draining": draining,
+                "slots_total": slots(replicas).1,
+                "slots_free": slots(replicas).0,
+                "engine": first(|it| &it.engine),
+                "engine_version": first(|it| &it.engine_version),
+                "device_mask": first(|it| &it.device_mask),
+                "replicas": replicas,
+            })
+        })
+    }
+
+    /// Each pool as a heartbeat tells it.
+    fn heartbeat(&self) -> Vec<Value> {
+        self.pools(|pool_id, replicas, draining| {
+            json!({
+                "pool_id": pool_id,
+                "ready": !replicas.is_empty(),
+                "draining": draining,
+                "slots_free": slots(replicas).0,
+                "slots_total": slots(replicas).1,
+                "vram_free_bytes": replicas.iter().filter_map(|it| it.extra.get("vram_free_bytes")?.as_u64()).sum::<u64>(),
+                "engine": replicas.iter().find_map(|it| it.engine.clone()),
+            })
+        })
+    }
+
+    /// Every pool of which there is a handoff, with the replicas that are ready, and whether new requests are unwelcome:
+    /// this node is going, or each of its replicas says so.
+    fn pools(&self, tell: impl Fn(&str, &[HandoffPayload], bool) -> Value) -> Vec<Value> {
+        let registry = self.watcher.registry();
+        let pools = registry.pools();
+        // One look at what is ready: what is said of a pool agrees with itself.
+        let ready = registry.list();
+        let is_draining = |it: &HandoffPayload| it.extra.get("draining") == Some(&Value::Bool(true));
+        let tell = |pool_id: &str| {
+            let of_pool: Vec<_> = ready.iter().filter(|it| it.pool_id == pool_id).cloned().collect();
+            let draining = !of_pool.is_empty() && of_pool.iter().all(is_draining);
+            tell(pool_id, &of_pool, draining || self.is_stopping())
+        };
+        pools.iter().map(|pool| tell(&pool.pool_id)).collect()
+    }
+}
+
+impl Told {
+    /// On the watcher's thread: nothing here waits.
+    fn hear(&self, event: &HandoffEvent) {
+        match (event.payload(), event.error()) {
+            (Some(payload), _) => {
+                log::info!("{}: {:?}/{:?} at {}", event.name(), payload.pool_id, payload.replica_id, payload.url);
+            }
+            (None, Some(error)) => log::warn!("{}: {error}", event.name()),
+            (None, None) => log::info!("{}", event.name()),
+        }
+        if matches!(event, HandoffEvent::Synced) {
+            self.synced.store(true, Ordering::Release);
+        }
+        if event.payload().is_some() || matches!(event, HandoffEvent::Synced) {
+            // Full: one that is on its way says this, too.
+            let _ = self.changes.try_send(());
+        }
+    }
+}
+
+/// Free and all; a replica that does not say how many are free has all of them free.
+fn slots(replicas: &[HandoffPayload]) -> (u64, u64) {
+    replicas.iter().fold((0, 0), |(free, all), it| {
+        let slots = it.slots.unwrap_or(0);
+        (free + u64::from(it.slots_free.unwrap_or(slots)), all + u64::from(slots))
+    })
+}
+
+/// The side that speaks to the orchestrator, on a thread of its own: it may hang for as long as a request may.
+#[derive(Debug)]
+struct Control {
+    client: Client,
+    orchestrator: String,
+    node_id: String,
+    machine_id: String,
+    address: String,
+    interval: Duration,
+    node: Arc<Node>,
+}
+
+impl Control {
+    fn run(&self, changes: &Receiver<()>) {
+        let started = Instant::now();
+        while !self.node.told.synced.load(Ordering::Acquire) && !self.node.is_stopping() {
+            let Some(left) = FIRST_LOOK.checked_sub(started.elapsed()) else { break };
+            let _ = changes.recv_timeout(left);
+        }
+        let mut registered = false;
+        let mut pause = BACKOFF.0;
+        while !self.node.is_stopping() {
+            let asked = Instant::now();
+            let result = if registered { self.heartbeat() } else { self.register() };
+            match result {
+                // At once: the registration says which pools there are, the heartbeat which are ready.
+                Ok(true) if !registered => {
+                    log::info!("registered as {:?} with {}", self.node_id, self.orchestrator);
+                    registered = true;
+                }
+                Ok(true) => {
+                    pause = BACKOFF.0;
+                    self.wait(changes, asked + self.interval, true);
+                }
+                // It restarted, or has forgotten a node that was silent for long.
+                Ok(false) => {
+                    log::warn!("{} does not know this node: registering anew", self.orchestrator);
+                    registered = false;
+                    self.wait(changes, Instant::now() + jittered(&mut pause), false);
+                }
+                Err(error) => {
+                    log::warn!("{error}; trying again in {} ms", pause.as_millis());
+                    self.wait(changes, Instant::now() + jittered(&mut pause), false);
+                }
+            }
+        }
+        // Also where no registration was confirmed: one whose answer was lost counts.
+        let gone = self.client.ask("DELETE", &self.url(""), None);
+        match gone {
+            Ok((200..=299 | 404, _)) => log::info!("deregistered"),
+            Ok((status, _)) => log::warn!("not deregistered: status {status}; the orchestrator will see the silence"),
+            Err(error) => log::warn!("not deregistered: {error}; the orchestrator will see the silence"),
+        }
+    }
+
+    fn register(&self) -> Result<bool, String> {
+        let pools: Vec<_> = self.node.watcher.registry().pools().into_iter().map(|pool| pool.pool_id).collect();
+        let cores = thread::available_parallelism().map_or(0, usize::from);
+        let body = json!({
+            "node_id": self.node_id,
+            "machine_id": self.machine_id,
+            "address": self.address,
+            "pools": pools,
+            "capabilities": { "cpu_cores": cores, "version": env!("CARGO_PKG_VERSION") },
+        });
+        let url = format!("{}/v2/nodes/register", self.orchestrator);
+        // There is nothing here that could be unknown: this is not the server, or not the path to it.
+        self.said(&url, self.client.ask("POST", &url, Some(&body))?)?
+            .then_some(true)
+            .ok_or_else(|| format!("POST {url}: status 404; --orchestrator has to be the address without a path"))
+    }
+
+    /// False if the orchestrator does not know this node.
+    fn heartbeat(&self) -> Result<bool, String> {
+        let timestamp = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
+        let body = json!({ "timestamp": timestamp, "pools": self.node.heartbeat() });
+        let url = self.url("/heartbeat");
+        self.said(&url, self.client.ask("POST", &url, Some(&body))?)
+    }
+
+    fn said(&self, url: &str, (status, body): (u16, Value)) -> Result<bool, String> {
+        match status {
+            200..=299 => Ok(true),
+            404 => Ok(false),
+            401 => Err(format!("POST {url}: refused; LLORCH_API_TOKEN has to be the same on both sides")),
+            _ => Err(format!("POST {url}: status {status}: {:?}", body["error"].as_str().unwrap_or("no reason given"))),
+        }
+    }
+
+    fn url(&self, rest: &str) -> String {
+        format!("{}/v2/nodes/{}{rest}", self.orchestrator, segment(&self.node_id))
+    }
+
+    /// Until the time is over, the end, or, where the orchestrator listens, a change.
+    fn wait(&self, changes: &Receiver<()>, until: Instant, for_changes: bool) {
+        while !self.node.is_stopping() {
+            match changes.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(()) if !for_changes => {}
+                Ok(()) | Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+}
+
+/// The pause, between half of it and all of it, so that nodes that lost the same orchestrator do not come back as one;
+/// and the next one is longer.
+fn jittered(pause: &mut Duration) -> Duration {
+    let nanos = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |now| now.subsec_nanos());
+    let this = pause.mul_f64(0.5 + 0.5 * f64::from(nanos % 1000) / 1000.0);
+    *pause = (*pause * 2).min(BACKOFF.1);
+    this
+}
+
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+fn machine_id() -> String {
+    let id = std::fs::read_to_string("/etc/machine-id").unwrap_or_default();
+    if id.trim().is_empty() { String::from("unknown") } else { id.trim().to_owned() }
+}

@@ -1,0 +1,275 @@
+//! The whole node, as processes on loopback: an orchestrator, pool managers with a directory each, engines that answer
+//! `/health`, and a producer that writes a handoff when its engine does.
+//!
+//! What runs is what users copy: the two examples are compiled into this test, which starts itself again in their roles.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, clippy::print_stderr, clippy::print_stdout)]
+#![allow(clippy::duplicate_mod)] // Each example has its own copy of what both share.
+
+#[path = "../../examples/orchestrator.rs"]
+#[allow(dead_code)] // Its `main`.
+mod orchestrator;
+#[path = "../../examples/pool_manager.rs"]
+#[allow(dead_code)]
+mod pool_manager;
+
+mod cast;
+mod proxy;
+
+use std::fs;
+use std::path::Path;
+use std::time::Instant;
+
+use handoff_watcher::{LATENCY_OBJECTIVE, publish, withdraw};
+use rustix::process::Signal;
+use serde_json::json;
+
+use cast::{Engine, Orchestrator, PoolManager, Role, TOKEN, ask, handoff, until};
+use proxy::Proxy;
+
+/// The role that this process was started for; none when it runs the tests.
+#[test]
+#[ignore = "the other tests start it, as a process"]
+fn role() {
+    cast::play();
+}
+
+fn dir() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a temporary directory")
+}
+
+/// What a producer does: it waits until the engine answers, then writes the handoff. Says when it did.
+#[track_caller]
+fn produce(dir: &Path, pool: &str, replica: &str, engine: &Engine) -> Instant {
+    until("the engine is healthy", || {
+        ask("GET", &engine.url("/health"), None, None).is_ok_and(|(status, _)| status == 200)
+    });
+    let handoff = handoff(pool, replica, engine);
+    let written = Instant::now();
+    publish(dir, &handoff).unwrap();
+    written
+}
+
+#[test]
+fn a_handoff_is_ready_at_the_orchestrator_within_two_seconds() {
+    let (dirs, orchestrator) = ([dir(), dir()], Orchestrator::start(&[]));
+    // The heartbeats of every 10 s cannot be what tells it in time.
+    let nodes = [0, 1].map(|it| {
+        let args = ["--node-id", &format!("node/{it}"), "--check-processes"];
+        PoolManager::start(dirs[it].path(), &orchestrator.url(""), &args, &[])
+    });
+    until("both are registered", || orchestrator.nodes().len() == 2);
+    assert_eq!(orchestrator.routes(), Vec::<String>::new());
+
+    let mut engines = [Engine::start(), Engine::start()];
+    for (it, pool) in ["pool-a", "pool-b"].into_iter().enumerate() {
+        let written = produce(dirs[it].path(), pool, "r0", &engines[it]);
+        until("it is ready", || orchestrator.route(pool).is_some());
+        let took = written.elapsed();
+        eprintln!("from the handoff to ready at the orchestrator: {took:?}");
+        assert!(took < LATENCY_OBJECTIVE, "{took:?}");
+        // Traffic gets where it is sent.
+        until("its replica is known", || orchestrator.replicas(pool).len() == 1);
+        let (_, url) = &orchestrator.replicas(pool)[0];
+        assert_eq!(ask("GET", &format!("{url}/health"), None, None).unwrap().0, 200);
+    }
+    let route = orchestrator.route("pool-a").unwrap();
+    assert_eq!((&route["node_id"], &route["slots_total"]), (&json!("node/0"), &json!(4)), "{route}");
+
+    let (status, told) = ask("GET", &nodes[0].url("/v2/pools/pool-a/status"), Some(TOKEN), None).unwrap();
+    assert_eq!(status, 200, "{told}");
+    let expected = json!({
+        "pool_id": "pool-a", "live": true, "ready": true, "draining": false, "slots_total": 4, "slots_free": 4,
+        "engine": "test", "engine_version": "1", "device_mask": "0",
+    });
+    for (field, value) in expected.as_object().unwrap() {
+        assert_eq!(&told[field], value, "{field} in {told}");
+    }
+    assert_eq!(told["replicas"][0]["url"], engines[0].url(""), "{told}");
+    let (status, _) = ask("GET", &nodes[0].url("/v2/pools/pool%2Db/status"), Some(TOKEN), None).unwrap();
+    assert_eq!(status, 404, "it is the other node's");
+    let (_, metrics) = ask("GET", &nodes[0].url("/metrics"), None, None).unwrap();
+    assert!(
+        metrics.as_str().unwrap().contains("\nhandoff_watcher_replicas_ready{pool_id=\"pool-a\"} 1\n"),
+        "{metrics}"
+    );
+
+    engines[0].kill();
+    until("the dead engine gets no traffic", || orchestrator.route("pool-a").is_none());
+    assert!(orchestrator.route("pool-b").is_some());
+    withdraw(dirs[1].path(), "pool-b", "r0").unwrap();
+    until("the withdrawn one gets none", || orchestrator.route("pool-b").is_none());
+    assert_eq!(orchestrator.online(), ["node/0", "node/1"]);
+}
+
+/// Quick enough for a test: a heartbeat every 200 ms, offline after 3 s without.
+const QUICK: [&str; 4] = ["--heartbeat-ms", "200", "--timeout-ms", "500"];
+const OFFLINE: [&str; 4] = ["--offline-after-ms", "3000", "--poll-ms", "200"];
+
+#[test]
+fn a_pool_manager_that_was_killed_is_told_everything_by_the_directory() {
+    let (dir, orchestrator, engine) = (dir(), Orchestrator::start(&OFFLINE), Engine::start());
+    let start = || PoolManager::start(dir.path(), &orchestrator.url(""), &["--node-id", "n"], &QUICK);
+    let mut node = start();
+    produce(dir.path(), "p", "r0", &engine);
+    until("it is ready", || orchestrator.route("p").is_some());
+
+    node.signal(Signal::KILL);
+    node.end();
+    until("it is offline", || orchestrator.online().is_empty());
+    assert_eq!((orchestrator.nodes().len(), orchestrator.route("p")), (1, None), "known, and no traffic");
+    // What happens meanwhile is on disk, too.
+    produce(dir.path(), "p", "r1", &engine);
+    withdraw(dir.path(), "p", "r0").unwrap();
+
+    let _again = start();
+    until("it knows everything again", || orchestrator.replicas("p").iter().map(|(id, _)| id.as_str()).eq(["r1"]));
+    assert_eq!(orchestrator.online(), ["n"]);
+}
+
+#[test]
+fn a_node_that_is_cut_off_goes_on_and_comes_back() {
+    let (dir, orchestrator, engine) = (dir(), Orchestrator::start(&OFFLINE), Engine::start());
+    let (there, back) = (Proxy::start(), Proxy::start());
+    there.leads_to(Some(orchestrator.address()));
+    let address = ["--node-id", "n", "--address", &back.url()];
+    let node = PoolManager::start(dir.path(), &there.url(), &address, &QUICK);
+    back.leads_to(Some(node.address()));
+    produce(dir.path(), "p", "r0", &engine);
+    until("its replica is known", || orchestrator.replicas("p").len() == 1);
+
+    // Connections hang: nothing is refused, nothing is closed.
+    there.hang(true);
+    back.hang(true);
+    until("it is offline", || orchestrator.online().is_empty());
+    assert_eq!(orchestrator.route("p"), None);
+    // The node itself is well: the watcher sees a second replica, and everybody who can reach it is answered.
+    produce(dir.path(), "p", "r1", &engine);
+    until("the node knows", || {
+        let (_, told) = ask("GET", &node.url("/v2/pools/p/status"), Some(TOKEN), None).unwrap();
+        told["replicas"].as_array().is_some_and(|replicas| replicas.len() == 2)
+    });
+    assert_eq!(ask("GET", &node.url("/health"), None, None).unwrap().0, 200);
+
+    there.hang(false);
+    back.hang(false);
+    until("all of it is known", || orchestrator.replicas("p").len() == 2);
+    assert_eq!(orchestrator.online(), ["n"]);
+}
+
+#[test]
+fn an_orchestrator_may_come_late_and_forget() {
+    let (dir, engine, proxy) = (dir(), Engine::start(), Proxy::start());
+    let node = PoolManager::start(dir.path(), &proxy.url(), &["--node-id", "n"], &QUICK);
+    produce(dir.path(), "p", "r0", &engine);
+    until("it was tried", || node.log().contains("trying again in"));
+    assert_eq!(ask("GET", &node.url("/health"), None, None).unwrap().0, 200);
+
+    let mut first = Orchestrator::start(&OFFLINE);
+    proxy.leads_to(Some(first.address()));
+    until("it is ready at the late one", || first.replicas("p").len() == 1);
+    first.signal(Signal::KILL);
+    first.end();
+
+    let second = Orchestrator::start(&OFFLINE);
+    proxy.leads_to(Some(second.address()));
+    until("it is ready at one that knows nothing", || second.replicas("p").len() == 1);
+    assert!(node.log().contains("registering anew"), "{}", node.log());
+}
+
+#[test]
+fn sigterm_deregisters_and_does_not_wait_for_what_hangs() {
+    let (dir, orchestrator) = (dir(), Orchestrator::start(&OFFLINE));
+    let proxy = Proxy::start();
+    proxy.leads_to(Some(orchestrator.address()));
+    let mut nodes = ["a", "b"].map(|id| PoolManager::start(dir.path(), &proxy.url(), &["--node-id", id], &QUICK));
+    until("both are there", || orchestrator.online().len() == 2);
+    nodes[0].signal(Signal::TERM);
+    assert_eq!(nodes[0].end().code(), Some(0), "{}", nodes[0].log());
+    // Not offline in a while: gone now.
+    assert_eq!(orchestrator.nodes(), ["b"]);
+
+    proxy.hang(true);
+    until("a heartbeat hung", || nodes[1].log().contains("timeout"));
+    nodes[1].signal(Signal::TERM);
+    assert_eq!(nodes[1].end().code(), Some(0), "{}", nodes[1].log());
+    assert!(nodes[1].log().contains("not deregistered"), "{}", nodes[1].log());
+    until("the silence is seen", || orchestrator.online().is_empty());
+}
+
+#[test]
+fn who_has_not_the_token_is_told_nothing() {
+    let (dir, orchestrator) = (dir(), Orchestrator::start(&[]));
+    let node = PoolManager::start(dir.path(), &orchestrator.url(""), &["--node-id", "n"], &[]);
+    until("it is there", || orchestrator.nodes() == ["n"]);
+    let longer = format!("{TOKEN}x");
+    for token in [None, Some(""), Some("wrong"), Some(&TOKEN[1..]), Some(longer.as_str())] {
+        for (method, url) in [
+            ("GET", orchestrator.url("/v2/nodes")),
+            ("GET", orchestrator.url("/v2/routes?x=1")),
+            ("POST", orchestrator.url("/v2/nodes/register")),
+            ("POST", orchestrator.url("/v2/nodes/n/heartbeat")),
+            ("DELETE", orchestrator.url("/v2/nodes/n")),
+            ("GET", orchestrator.url("/%762/nodes")),
+            ("GET", node.url("/v2/pools")),
+            ("GET", node.url("/v2/pools/p/status")),
+        ] {
+            let (status, said) = ask(method, &url, token, None).unwrap();
+            assert_eq!(status, 401, "{method} {url}: {said}");
+        }
+    }
+    assert_eq!(orchestrator.nodes(), ["n"]);
+    for url in [orchestrator.url("/health"), node.url("/health"), node.url("/metrics")] {
+        assert_eq!(ask("GET", &url, None, None).unwrap().0, 200, "{url}");
+    }
+}
+
+#[test]
+fn what_is_no_request_is_refused_in_words() {
+    let orchestrator = Orchestrator::start(&[]);
+    let register = r#"{"node_id":"n","machine_id":"m","address":"http://127.0.0.1:1","pools":[],"capabilities":{}}"#;
+    let large = format!("\"{}\"", "x".repeat(2 << 20));
+    let node = |from: &str, to: &str| register.replace(from, to);
+    for (path, body, status, part) in [
+        ("/v2/nodes/register", String::from("{"), 400, "EOF"),
+        ("/v2/nodes/register", String::from("{}"), 400, "missing field `node_id`"),
+        ("/v2/nodes/register", node("\"n\"", "\"\""), 400, "field `node_id`"),
+        ("/v2/nodes/register", node("http://", "ftp://"), 400, "field `address`"),
+        ("/v2/nodes/register", node("127", "user:word@127"), 400, "field `address`"),
+        ("/v2/nodes/register", large, 413, "at most 1048576 bytes"),
+        ("/v2/nodes/x/heartbeat", String::from(r#"{"timestamp":"","pools":[]}"#), 404, "register"),
+        ("/v2/nodes/x/heartbeat", String::from(r#"{"pools":[]}"#), 400, "timestamp"),
+        ("/v2/nonsense", String::new(), 404, "nothing of this method and path"),
+    ] {
+        let (found, said) = ask("POST", &orchestrator.url(path), Some(TOKEN), Some(&body)).unwrap();
+        let said = said["error"].as_str().unwrap_or_default();
+        assert!(found == status && said.contains(part), "{path}: {found} {said:?}");
+    }
+    let post = |body: &str| ask("POST", &orchestrator.url("/v2/nodes/register"), Some(TOKEN), Some(body)).unwrap().0;
+    assert_eq!(post(register), 200);
+    assert_eq!(post(&node("\"m\"", "\"another\"")), 409, "two machines of one name");
+    assert_eq!(post(register), 200, "one that started again");
+}
+
+#[test]
+fn what_cannot_start_says_what_to_do() {
+    let orchestrator = Orchestrator::start(&[]);
+    let (dir, taken) = (dir(), orchestrator.address().to_string());
+    let path = dir.path().to_str().unwrap();
+    let url = orchestrator.url("");
+    let pool_manager = |more: &[&str]| [&[path, "--orchestrator", &url], more].concat().join("\n");
+    for (role, args, token, part) in [
+        ("orchestrator", format!("--listen\n{taken}"), TOKEN, "Address already in use"),
+        ("orchestrator", String::from("--listen\n127.0.0.1:0"), "", "LLORCH_API_TOKEN is unset"),
+        ("orchestrator", String::from("--listen\n127.0.0.1:0"), "two words", "LLORCH_API_TOKEN is unset"),
+        ("pool_manager", pool_manager(&["--listen", &taken]), TOKEN, "Address already in use"),
+        ("pool_manager", pool_manager(&["--listen", "0.0.0.0:0"]), TOKEN, "name one with --address"),
+        ("pool_manager", pool_manager(&["--listen", "127.0.0.1:0", "--address", "here"]), TOKEN, "--address: expected"),
+    ] {
+        let mut process = Role::spawn(role, &args, token);
+        assert_eq!(process.end().code(), Some(1), "{}", process.log());
+        assert!(process.log().contains(part), "{part:?} is not in {}", process.log());
+        assert!(!process.log().contains("two words"), "{}", process.log());
+    }
+    assert_eq!(fs::read_dir(path).unwrap().count(), 0);
+}
