@@ -9,6 +9,7 @@ mod harness;
 mod list;
 mod produce;
 mod terminal;
+mod top;
 mod usage;
 mod wait;
 mod watch;

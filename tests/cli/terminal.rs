@@ -1,7 +1,6 @@
 //! On a terminal: readable lines, colours unless unwanted, and nothing that the terminal would obey.
 
 use std::fs::{File, OpenOptions};
-use std::os::fd::AsFd;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::Receiver;
 
@@ -10,28 +9,34 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use crate::harness::{DEADLINE, Place, assert_harmless, command, lines};
 
 /// A process whose standard output is a pseudo terminal.
-struct OnTerminal {
-    child: Child,
+pub(crate) struct OnTerminal {
+    pub(crate) child: Child,
     lines: Receiver<String>,
+    /// Both sides, to type on ours and to look at theirs.
+    pub(crate) ours: File,
+    pub(crate) theirs: File,
 }
 
 impl OnTerminal {
-    fn start(command: &mut Command) -> Self {
+    pub(crate) fn start(command: &mut Command) -> Self {
         let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a pseudo terminal");
         grantpt(&ours).and_then(|()| unlockpt(&ours)).expect("a pseudo terminal");
         let name = ptsname(&ours, Vec::new()).expect("its name").into_string().expect("UTF-8");
         let theirs = OpenOptions::new().read(true).write(true).open(name).expect("its other side");
-        let stderr = theirs.as_fd().try_clone_to_owned().expect("a copy");
+        let copy = || theirs.try_clone().expect("a copy");
         // Where this is set, the log of a build is taken for a terminal with colours.
         command.env_remove("CI");
-        command.env("TERM", "xterm-256color").stdout(theirs).stderr(Stdio::from(stderr));
+        command.env("TERM", "xterm-256color").stdin(copy()).stdout(copy()).stderr(copy());
         let child = command.spawn().expect("the command starts");
-        Self { child, lines: lines(File::from(ours)) }
+        // It would hold on to its copies.
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let ours = File::from(ours);
+        Self { child, lines: lines(ours.try_clone().expect("a copy")), ours, theirs }
     }
 
     /// The first line that has this in it.
     #[track_caller]
-    fn line(&self, part: &str) -> String {
+    pub(crate) fn line(&self, part: &str) -> String {
         loop {
             let line = self.lines.recv_timeout(DEADLINE).unwrap_or_else(|error| panic!("no {part:?}: {error}"));
             if line.contains(part) {

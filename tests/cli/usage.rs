@@ -44,6 +44,7 @@ fn a_file_is_no_directory_for_any_command() {
         for command in [
             vec!["watch", dir],
             vec!["list", dir],
+            vec!["top", dir],
             [vec!["wait", dir, "--timeout", "20s"], ids.to_vec()].concat(),
             [vec!["publish", dir, "--url", "http://localhost:1"], ids.to_vec()].concat(),
             [vec!["withdraw", dir], ids.to_vec()].concat(),
@@ -57,7 +58,7 @@ fn a_file_is_no_directory_for_any_command() {
 #[test]
 fn a_bad_variable_is_named() {
     let place = Place::new();
-    for args in [&["watch"][..], &["wait", "--pool", "p"]] {
+    for args in [&["watch"][..], &["top"], &["wait", "--pool", "p"]] {
         let mut command = command(args);
         command.arg(place.path()).env("POOL_MANAGERD_WATCH_INTERVAL_MS", "1s");
         finish(&mut command, b"").assert_complaint(2, "POOL_MANAGERD_WATCH_INTERVAL_MS");
@@ -92,7 +93,7 @@ fn the_directory_is_the_argument_else_the_variable_else_the_default() {
 
 #[test]
 fn help_tells_units_defaults_and_exit_codes() {
-    for name in ["watch", "list", "wait", "publish", "withdraw", "check", "demo"] {
+    for name in ["watch", "list", "wait", "top", "publish", "withdraw", "check", "demo"] {
         let said = run([name, "--help"]);
         assert_eq!((said.code, said.err.as_str()), (Some(0), ""), "{said:?}");
         assert!(said.out.contains("Exit codes: 0 "), "{}", said.out);
@@ -102,7 +103,7 @@ fn help_tells_units_defaults_and_exit_codes() {
             let default = format!("[default: ${RUNTIME_DIR_VARIABLE}, else {DEFAULT_RUNTIME_DIR}]");
             assert!(help.contains(&default), "{help}");
         }
-        if name == "watch" || name == "wait" {
+        if ["watch", "wait", "top"].contains(&name) {
             let default = format!("[default: ${WATCH_INTERVAL_VARIABLE}, else {DEFAULT_POLL_INTERVAL_MS}]");
             assert!(help.contains("Milliseconds from poll to poll") && help.contains(&default), "{help}");
         }

@@ -24,7 +24,7 @@ use crate::output::{self, Exit, Failure};
     after_help = "Exit codes: 0 yes, done; 1 no (something invalid, a timeout, nothing there); 2 it could not be done \
                   (bad usage, a bad path, a bad environment variable).\n\
                   Environment: POOL_MANAGERD_RUNTIME_DIR is the directory where none is given, \
-                  POOL_MANAGERD_WATCH_INTERVAL_MS the interval of `watch` and `wait`; NO_COLOR turns colours off."
+                  POOL_MANAGERD_WATCH_INTERVAL_MS the interval of `watch`, `wait` and `top`; NO_COLOR turns colours off."
 )]
 pub(crate) struct Cli {
     /// Log to standard error: -v informs, -vv debugs, -vvv tells all [default: no log]
@@ -40,6 +40,7 @@ pub(crate) enum Command {
     Watch(WatchArgs),
     List(ListArgs),
     Wait(WaitArgs),
+    Top(TopArgs),
     Publish(PublishArgs),
     Withdraw(WithdrawArgs),
     Check(CheckArgs),
@@ -114,6 +115,24 @@ pub(crate) struct WaitArgs {
     /// Print the whole handoff as one line of JSON in the place of its URL
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Look on: replicas, ages, errors and latencies as they are now, until q or Ctrl-C
+///
+/// AGE is since the file was last written; LATENCY is from then to when it was seen here, for what came after the start.
+/// Where standard output is no terminal, one picture of everything is printed as plain text.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Exit codes: 0 ended by q, SIGINT, SIGTERM or a closed standard output, or the picture is printed; 1 it \
+                  is printed, and the directory cannot be watched; 2 it could not be done."
+)]
+pub(crate) struct TopArgs {
+    #[command(flatten)]
+    pub(crate) dir: Dir,
+    #[command(flatten)]
+    pub(crate) interval: Interval,
+    #[command(flatten)]
+    pub(crate) doubts: Doubts,
 }
 
 /// Write a handoff, atomically, and print its path

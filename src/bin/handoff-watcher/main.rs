@@ -11,6 +11,7 @@ mod output;
 mod produce;
 mod render;
 mod signals;
+mod top;
 mod wait;
 mod watch;
 
@@ -40,6 +41,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
     match cli.command {
         Command::Watch(args) => watch::run(args),
         Command::List(args) => list::run(args),
+        Command::Top(args) => top::run(args),
         Command::Wait(args) => wait::run(args),
         Command::Publish(args) => produce::publish(args),
         Command::Withdraw(args) => produce::withdraw(args),

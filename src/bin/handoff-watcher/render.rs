@@ -194,6 +194,12 @@ fn changes(payload: &HandoffPayload, previous: &HandoffPayload) -> String {
 
 /// Rows as columns that stand below each other; the first row is the heading.
 pub(crate) fn table(rows: &[Vec<String>]) -> Vec<String> {
+    let lines = columns(rows).into_iter().enumerate();
+    lines.map(|(index, line)| if index == 0 { styled(STRONG, &line) } else { line }).collect()
+}
+
+/// The same without a style.
+pub(crate) fn columns(rows: &[Vec<String>]) -> Vec<String> {
     let columns = rows.first().map_or(0, Vec::len);
     let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.width()).max();
     let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
@@ -201,10 +207,7 @@ pub(crate) fn table(rows: &[Vec<String>]) -> Vec<String> {
         let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| pad(cell, *width)).collect();
         cells.join("  ").trim_end().to_owned()
     };
-    rows.iter()
-        .enumerate()
-        .map(|(index, row)| if index == 0 { styled(STRONG, &line(row)) } else { line(row) })
-        .collect()
+    rows.iter().map(line).collect()
 }
 
 #[cfg(test)]
