@@ -31,7 +31,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use clap::Parser;
-use handoff_watcher::{HandoffEvent, HandoffPayload, HandoffWatcher, HandoffWatcherConfig, WatcherHandle};
+use handoff_watcher::{HandoffEvent, HandoffPayload, HandoffWatcher, HandoffWatcherConfig, TrustPolicy, WatcherHandle};
 use serde_json::{Value, json};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -72,6 +72,9 @@ pub(crate) struct Args {
     /// Only handoffs whose process, if they name one, still runs; needs the pid namespace of the engines
     #[arg(long)]
     check_processes: bool,
+    /// Believe only handoffs of this user, of root and of the pool manager's own, writable by nobody else; may be repeated
+    #[arg(long, value_name = "UID")]
+    trust_uid: Vec<u32>,
     /// Do not wait for the next poll when the kernel notifies of a change
     #[arg(long)]
     instant: bool,
@@ -153,13 +156,14 @@ impl Node {
         let (changes, wake) = sync_channel(1);
         let told = Arc::new(Told { changes, synced: AtomicBool::new(false), stopping: AtomicBool::new(false) });
         let hears = told.clone();
-        let watcher = HandoffWatcher::builder(config)
-            .check_processes(args.check_processes)
-            .instant(args.instant)
-            .on_event(move |event| {
-                hears.hear(&event);
-                Ok(())
-            });
+        let mut builder = HandoffWatcher::builder(config).check_processes(args.check_processes).instant(args.instant);
+        if !args.trust_uid.is_empty() {
+            builder = builder.trust(args.trust_uid.iter().fold(TrustPolicy::this_user(), |it, uid| it.and_uid(*uid)));
+        }
+        let watcher = builder.on_event(move |event| {
+            hears.hear(&event);
+            Ok(())
+        });
         let watcher = watcher.try_spawn().map_err(|error| error.to_string())?;
         Ok((Arc::new(Self { watcher, told }), wake))
     }

@@ -14,7 +14,10 @@ mod orchestrator;
 mod pool_manager;
 
 mod cast;
+mod deploy;
 mod proxy;
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::fs;
 use std::path::Path;
