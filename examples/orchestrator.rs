@@ -69,7 +69,8 @@ fn main() -> ExitCode {
 /// There is nothing to put in order at the end: a signal just ends it.
 pub(crate) fn run(args: Args) -> Result<(), String> {
     let token = Token::from_env()?;
-    let (listener, local) = http::listen(&args.listen)?;
+    let listener = http::listen(&args.listen)?;
+    let local = listener.local;
     let (news, wake) = sync_channel(1);
     let plane = Arc::new(Plane {
         client: Client::new(token.clone(), Duration::from_millis(args.timeout_ms)),

@@ -96,7 +96,8 @@ pub(crate) fn run(args: Args) -> Result<(), String> {
     check_url("--orchestrator", &args.orchestrator)?;
     // Caught from here on: whoever is told to end during the start ends in order.
     let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(|error| format!("cannot catch signals: {error}"))?;
-    let (listener, local) = http::listen(&args.listen)?;
+    let listener = http::listen(&args.listen)?;
+    let local = listener.local;
     let address = match &args.address {
         Some(address) => address.trim_end_matches('/').to_owned(),
         None if local.ip().is_unspecified() => {

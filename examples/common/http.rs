@@ -1,31 +1,33 @@
 //! What both sides of the node's HTTP share: the token, a small server, a small client.
 //!
-//! In: requests, bounded in size, number and time. Out: JSON. Synchronous: `tiny_http` serves and `ureq` asks. There is no
+//! In: requests, bounded in size, number and time. Out: JSON. Synchronous: `oxhttp` serves and `ureq` asks. There is no
 //! TLS here: between machines it belongs behind a proxy that has it, as the token travels with each request.
 
 use std::fmt;
+use std::io;
 use std::io::Read as _;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use oxhttp::Server;
+use oxhttp::model::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, WWW_AUTHENTICATE};
+use oxhttp::model::{Body, HeaderValue, Request, Response, StatusCode};
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
-use rustix::net::sockopt;
+use rustix::net::{AddressFamily, SocketType, bind, getsockname, socket, sockopt};
 use serde::Serialize;
 use serde_json::{Value, json};
 use subtle::ConstantTimeEq as _;
-use tiny_http::{Header, Request, Response, Server};
-use ureq::http::HeaderValue;
 
 const TOKEN_VARIABLE: &str = "LLORCH_API_TOKEN";
 /// The largest body that is read, of requests and of answers.
 const MOST_BYTES: u64 = 1 << 20;
-/// Requests that are answered at once; one more is told to come again.
-const MOST_REQUESTS: usize = 64;
-/// After so long a peer that is gone, or that does not read its answer, is let go.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Connections at once; one more waits.
+const MOST_CONNECTIONS: usize = 64;
+/// A peer that says nothing, or does not read its answer, for so long is let go.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The shared secret. It is never shown, not even in errors.
 #[derive(Clone)]
@@ -43,11 +45,10 @@ impl Token {
         Ok(Self(token.into()))
     }
 
-    fn is_in(&self, request: &Request) -> bool {
-        let header = request.headers().iter().find(|header| header.field.equiv("Authorization"));
-        let given = header.and_then(|header| header.value.as_str().strip_prefix("Bearer "));
+    fn is_in(&self, request: &Request<Body>) -> bool {
+        let given = request.headers().get(AUTHORIZATION).and_then(|header| header.as_bytes().strip_prefix(b"Bearer "));
         // How long it takes tells nothing of where the two differ.
-        given.is_some_and(|given| given.as_bytes().ct_eq(self.0.as_bytes()).into())
+        given.is_some_and(|given| given.ct_eq(self.0.as_bytes()).into())
     }
 }
 
@@ -105,22 +106,25 @@ impl Reply {
     }
 }
 
+/// An address that is taken, before anything is served there.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    pub(crate) local: SocketAddr,
+    /// Bound, and not listening: it keeps the port for the server that does.
+    reserved: OwnedFd,
+}
+
 /// Port 0 takes a free one.
-pub(crate) fn listen(address: &str) -> Result<(TcpListener, SocketAddr), String> {
-    let listening = TcpListener::bind(address).and_then(|listener| {
-        // Accepted connections inherit these. A node that is cut off would hold its threads forever.
-        sockopt::set_socket_keepalive(&listener, true)?;
-        #[cfg(target_os = "linux")]
-        {
-            sockopt::set_tcp_keepidle(&listener, PATIENCE / 2)?;
-            sockopt::set_tcp_keepintvl(&listener, PATIENCE / 4)?;
-            sockopt::set_tcp_keepcnt(&listener, 2)?;
-            sockopt::set_tcp_user_timeout(&listener, PATIENCE.as_millis() as u32)?;
-        }
-        let local = listener.local_addr()?;
-        Ok((listener, local))
-    });
-    listening.map_err(|error| {
+pub(crate) fn listen(address: &str) -> Result<Listener, String> {
+    let reserve = || -> io::Result<Listener> {
+        let address = address.to_socket_addrs()?.next().ok_or_else(|| io::Error::other("the name has no address"))?;
+        let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        let reserved = socket(family, SocketType::STREAM, None)?;
+        sockopt::set_socket_reuseaddr(&reserved, true)?;
+        bind(&reserved, &address)?;
+        Ok(Listener { local: getsockname(&reserved)?.try_into()?, reserved })
+    };
+    reserve().map_err(|error| {
         format!("cannot listen on {address}: {error}; `ss -ltnp` shows who does, --listen chooses another address")
     })
 }
@@ -128,91 +132,56 @@ pub(crate) fn listen(address: &str) -> Result<(TcpListener, SocketAddr), String>
 /// Answers requests, each on a thread of its own, for as long as the process lives. What is below `/v2` needs the token;
 /// health and metrics do not.
 pub(crate) fn serve(
-    listener: TcpListener,
+    listener: Listener,
     token: Token,
     answer: impl Fn(&Call) -> Reply + Send + Sync + 'static,
 ) -> Result<(), String> {
-    let server = Server::from_listener(listener, None).map_err(|error| format!("cannot serve HTTP: {error}"))?;
-    let (answer, busy) = (Arc::new(answer), Arc::new(AtomicUsize::new(0)));
-    let accept = move || {
-        while let Ok(request) = server.recv() {
-            let busy = Busy::new(&busy);
-            if busy.count > MOST_REQUESTS {
-                respond(request, Reply::error(503, "too many requests at once: come again"));
-                continue;
-            }
-            let (answer, token) = (answer.clone(), token.clone());
-            let handle = move || {
-                let _busy = busy;
-                let (request, reply) = handle(request, &token, &*answer);
-                respond(request, reply);
-            };
-            if let Err(error) = thread::Builder::new().name("request".into()).spawn(handle) {
-                log::warn!("no thread for a request: {error}");
-            }
-        }
+    let server = Server::new(move |request| handle(request, &token, &answer).into())
+        .bind(listener.local)
+        .with_global_timeout(PATIENCE)
+        .with_max_concurrent_connections(MOST_CONNECTIONS)
+        .spawn()
+        .map_err(|error| format!("cannot serve HTTP on {}: {error}", listener.local))?;
+    drop(listener.reserved);
+    let watch = move || {
+        let _ = server.join();
+        // What cannot be asked is as good as dead: whoever supervises this process starts it anew.
         log::error!("the HTTP server ended");
+        std::process::exit(1);
     };
-    let spawned = thread::Builder::new().name("http".into()).spawn(accept);
+    let spawned = thread::Builder::new().name("http".into()).spawn(watch);
     spawned.map(drop).map_err(|error| format!("cannot start the thread for HTTP: {error}"))
 }
 
-fn handle(mut request: Request, token: &Token, answer: &dyn Fn(&Call) -> Reply) -> (Request, Reply) {
-    let path = request.url().split(['?', '#']).next().unwrap_or_default();
-    let segments = path.split('/').skip(1).map(|part| percent_decode_str(part).decode_utf8().map(String::from));
-    let Ok(path) = segments.collect::<Result<Vec<_>, _>>() else {
-        return (request, Reply::error(400, "the path is not UTF-8"));
-    };
+fn handle(request: &mut Request<Body>, token: &Token, answer: &dyn Fn(&Call) -> Reply) -> Reply {
+    let path = request.uri().path().split('/').skip(1);
+    let path = path.map(|segment| percent_decode_str(segment).decode_utf8().map(String::from));
+    let Ok(path) = path.collect::<Result<Vec<_>, _>>() else { return Reply::error(400, "the path is not UTF-8") };
     // Before anything of the body is read.
-    if path.first().is_some_and(|first| first == "v2") && !token.is_in(&request) {
-        return (request, Reply::error(401, format!("expected `Authorization: Bearer` and {TOKEN_VARIABLE}")));
+    if path.first().is_some_and(|first| first == "v2") && !token.is_in(request) {
+        return Reply::error(401, format!("expected `Authorization: Bearer` and {TOKEN_VARIABLE}"));
     }
+    let method = request.method().to_string();
     let mut body = Vec::new();
-    if request.body_length().is_some_and(|length| length as u64 > MOST_BYTES) {
-        return (request, Reply::error(413, format!("expected at most {MOST_BYTES} bytes")));
+    match request.body_mut().take(MOST_BYTES + 1).read_to_end(&mut body) {
+        Ok(read) if read as u64 > MOST_BYTES => Reply::error(413, format!("expected at most {MOST_BYTES} bytes")),
+        Ok(_) => answer(&Call { method, path, body }),
+        Err(error) => Reply::error(400, format!("cannot read the body: {error}")),
     }
-    match request.as_reader().take(MOST_BYTES + 1).read_to_end(&mut body) {
-        Ok(read) if read as u64 > MOST_BYTES => {
-            (request, Reply::error(413, format!("expected at most {MOST_BYTES} bytes")))
+}
+
+impl From<Reply> for Response<Body> {
+    fn from(reply: Reply) -> Self {
+        let mut response = Self::new(Body::from(reply.body));
+        *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(reply.content_type));
+        // Idle connections would use up those that there may be.
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        if reply.status == 401 {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        Ok(_) => {
-            let reply = answer(&Call { method: request.method().to_string(), path, body });
-            (request, reply)
-        }
-        Err(error) => (request, Reply::error(400, format!("cannot read the body: {error}"))),
-    }
-}
-
-fn respond(request: Request, reply: Reply) {
-    let header = |name: &str, value: &str| Header::from_bytes(name, value).ok();
-    let mut response = Response::from_string(reply.body).with_status_code(reply.status);
-    if let Some(header) = header("Content-Type", reply.content_type) {
-        response.add_header(header);
-    }
-    if let (401, Some(header)) = (reply.status, header("WWW-Authenticate", "Bearer")) {
-        response.add_header(header);
-    }
-    let peer = request.remote_addr().copied();
-    if let Err(error) = request.respond(response) {
-        log::debug!("{peer:?} did not take its answer: {error}");
-    }
-}
-
-/// One of the requests that are under way.
-struct Busy {
-    all: Arc<AtomicUsize>,
-    count: usize,
-}
-
-impl Busy {
-    fn new(all: &Arc<AtomicUsize>) -> Self {
-        Self { all: all.clone(), count: all.fetch_add(1, Ordering::Relaxed) + 1 }
-    }
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        self.all.fetch_sub(1, Ordering::Relaxed);
+        response
     }
 }
 

@@ -13,6 +13,7 @@ use handoff_watcher::HandoffPayload;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+use crate::http::{self, Reply, Token};
 use crate::{orchestrator, pool_manager};
 
 /// For what must come. Far longer than it takes, for a machine that is busy.
@@ -77,14 +78,16 @@ pub(crate) fn play() {
 
 /// It takes a moment to load its model, and says so.
 fn engine() -> Result<(), String> {
-    let (server, started) =
-        (tiny_http::Server::http("127.0.0.1:0").map_err(|error| error.to_string())?, Instant::now());
-    println!("{LISTENING}{}", server.server_addr());
-    for request in server.incoming_requests() {
-        let status = if started.elapsed() > Duration::from_millis(100) { 200 } else { 503 };
-        request.respond(tiny_http::Response::empty(status)).map_err(|error| error.to_string())?;
+    let (listener, started) = (http::listen("127.0.0.1:0")?, Instant::now());
+    let local = listener.local;
+    http::serve(listener, Token::from_env()?, move |_| {
+        let is_ready = started.elapsed() > Duration::from_millis(100);
+        Reply::json(if is_ready { 200 } else { 503 }, &is_ready)
+    })?;
+    println!("{LISTENING}{local}");
+    loop {
+        thread::park();
     }
-    Ok(())
 }
 
 /// A process in a role. Killed when dropped; no log of it may have the token in it.
@@ -250,6 +253,11 @@ impl Orchestrator {
     pub(crate) fn online(&self) -> Vec<String> {
         let nodes = self.list("nodes");
         nodes.iter().filter(|node| node["online"] == true).map(|node| text(&node["node_id"])).collect()
+    }
+
+    /// The pools of its nodes, as the last heartbeats told them.
+    pub(crate) fn pools(&self) -> Vec<Value> {
+        self.list("nodes").iter().flat_map(|node| node["pools"].as_array().unwrap().clone()).collect()
     }
 
     pub(crate) fn routes(&self) -> Vec<String> {

@@ -6,6 +6,9 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, clippy::print_stdout)]
 #![allow(clippy::duplicate_mod)] // Each example has its own copy of what both share.
 
+#[path = "../../examples/common/http.rs"]
+#[allow(dead_code)] // The engines serve, too.
+mod http;
 #[path = "../../examples/orchestrator.rs"]
 #[allow(dead_code)] // Its `main`.
 mod orchestrator;
@@ -20,10 +23,12 @@ mod proxy;
 mod support;
 
 use std::fs;
+use std::io::Write as _;
+use std::net::TcpStream;
 use std::path::Path;
 use std::time::Instant;
 
-use handoff_watcher::{LATENCY_OBJECTIVE, publish, withdraw};
+use handoff_watcher::{HandoffPayload, LATENCY_OBJECTIVE, publish, withdraw};
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -225,6 +230,58 @@ fn who_has_not_the_token_is_told_nothing() {
     for url in [orchestrator.url("/health"), node.url("/health"), node.url("/metrics")] {
         assert_eq!(ask("GET", &url, None, None).unwrap().0, 200, "{url}");
     }
+}
+
+#[test]
+fn what_a_handoff_leaves_out_is_told_as_such() {
+    let (dir, orchestrator) = (dir(), Orchestrator::start(&[]));
+    let node = PoolManager::start(dir.path(), &orchestrator.url(""), &["--node-id", "n"], &[]);
+    for (name, more) in [
+        ("unknown", ""),
+        ("half", r#","slots":4,"slots_free":1,"vram_free_bytes":7,"engine":"vllm""#),
+        ("draining", r#","slots":2,"draining":true"#),
+        ("starting", r#","ready":false"#),
+    ] {
+        let handoff = format!(r#"{{"pool_id":"{name}","replica_id":"r0","url":"http://127.0.0.1:1"{more}}}"#);
+        publish(dir.path(), &HandoffPayload::parse(handoff.as_bytes()).unwrap()).unwrap();
+    }
+    until("all of it is told", || orchestrator.pools().len() == 4 && orchestrator.routes().len() == 2);
+    // Traffic goes to what takes it, also where nobody knows how much that is.
+    assert_eq!(orchestrator.routes(), ["half", "unknown"]);
+    let told = |pool: &str, ready: bool, draining: bool, slots: (u32, u32), vram: u32, engine: Option<&str>| {
+        json!({
+            "pool_id": pool, "ready": ready, "draining": draining, "slots_free": slots.0, "slots_total": slots.1,
+            "vram_free_bytes": vram, "engine": engine,
+        })
+    };
+    let expected = [
+        told("draining", true, true, (2, 2), 0, None),
+        told("half", true, false, (1, 4), 7, Some("vllm")),
+        told("starting", false, false, (0, 0), 0, None),
+        told("unknown", true, false, (0, 0), 0, None),
+    ];
+    assert_eq!(orchestrator.pools(), expected);
+    let (_, told) = ask("GET", &node.url("/v2/pools/starting/status"), Some(TOKEN), None).unwrap();
+    assert_eq!((&told["live"], &told["ready"], &told["replicas"]), (&json!(true), &json!(false), &json!([])), "{told}");
+    let (_, told) = ask("GET", &node.url("/v2/pools"), Some(TOKEN), None).unwrap();
+    assert_eq!(told["pools"].as_array().unwrap().len(), 4, "{told}");
+}
+
+#[test]
+fn peers_that_say_nothing_are_let_go() {
+    let orchestrator = Orchestrator::start(&[]);
+    let silent: Vec<_> = (0..80)
+        .map(|it| {
+            let mut peer = TcpStream::connect(orchestrator.address()).unwrap();
+            // Some of them begin, and never end.
+            if it % 2 == 0 {
+                peer.write_all(b"GET /health HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n\r\n").unwrap();
+            }
+            peer
+        })
+        .collect();
+    assert_eq!(ask("GET", &orchestrator.url("/health"), None, None).unwrap().0, 200);
+    drop(silent);
 }
 
 #[test]
