@@ -24,13 +24,13 @@ mod support;
 
 use std::fs;
 use std::io::Write as _;
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::time::Instant;
 
 use handoff_watcher::{HandoffPayload, LATENCY_OBJECTIVE, publish, withdraw};
 use rustix::process::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use cast::{Engine, Orchestrator, PoolManager, Role, TOKEN, ask, handoff, until};
 use proxy::Proxy;
@@ -211,7 +211,7 @@ fn who_has_not_the_token_is_told_nothing() {
     let node = PoolManager::start(dir.path(), &orchestrator.url(""), &["--node-id", "n"], &[]);
     until("it is there", || orchestrator.nodes() == ["n"]);
     let longer = format!("{TOKEN}x");
-    for token in [None, Some(""), Some("wrong"), Some(&TOKEN[1..]), Some(longer.as_str())] {
+    for token in [None, Some(""), Some("wrong"), Some(&TOKEN[1..]), Some(&TOKEN[..9]), Some(longer.as_str())] {
         for (method, url) in [
             ("GET", orchestrator.url("/v2/nodes")),
             ("GET", orchestrator.url("/v2/routes?x=1")),
@@ -265,6 +265,27 @@ fn what_a_handoff_leaves_out_is_told_as_such() {
     assert_eq!((&told["live"], &told["ready"], &told["replicas"]), (&json!(true), &json!(false), &json!([])), "{told}");
     let (_, told) = ask("GET", &node.url("/v2/pools"), Some(TOKEN), None).unwrap();
     assert_eq!(told["pools"].as_array().unwrap().len(), 4, "{told}");
+}
+
+#[test]
+fn an_answer_that_a_heartbeat_overtook_counts_for_nothing() {
+    let (orchestrator, node) = (Orchestrator::start(&[]), TcpListener::bind("127.0.0.1:0").unwrap());
+    let say = |path: &str, body: Value| {
+        let said = ask("POST", &orchestrator.url(path), Some(TOKEN), Some(&body.to_string()));
+        assert_eq!(said.unwrap().0, 200);
+    };
+    let pool = |ready: bool| json!({ "pool_id": "p", "ready": ready, "draining": false, "slots_free": 0, "slots_total": 0, "replicas": [] });
+    let beat = |ready| say("/v2/nodes/n/heartbeat", json!({ "timestamp": "", "pools": [pool(ready)] }));
+    let address = format!("http://{}", node.local_addr().unwrap());
+    say("/v2/nodes/register", json!({ "node_id": "n", "machine_id": "m", "address": address, "pools": ["p"] }));
+    beat(true);
+    let (mut asked, _) = node.accept().unwrap();
+    beat(false);
+    let late = json!({ "pools": [pool(true)] }).to_string();
+    write!(asked, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{late}", late.len()).unwrap();
+    // It has read that, and asks again.
+    let _again = node.accept().unwrap();
+    assert_eq!(orchestrator.pools()[0]["ready"], false);
 }
 
 #[test]
