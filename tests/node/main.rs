@@ -64,7 +64,7 @@ fn a_handoff_is_ready_at_the_orchestrator_within_two_seconds() {
     // The heartbeats of every 10 s cannot be what tells it in time.
     let nodes = [0, 1].map(|it| {
         let args = ["--node-id", &format!("node/{it}"), "--check-processes"];
-        PoolManager::start(dirs[it].path(), &orchestrator.url(""), &args, &[])
+        PoolManager::start(dirs[it].path(), &orchestrator.url(""), &args, &["--instant"][..it])
     });
     until("both are registered", || orchestrator.nodes().len() == 2);
     assert_eq!(orchestrator.routes(), Vec::<String>::new());
@@ -74,7 +74,8 @@ fn a_handoff_is_ready_at_the_orchestrator_within_two_seconds() {
         let written = produce(dirs[it].path(), pool, "r0", &engines[it]);
         until("it is ready", || orchestrator.route(pool).is_some());
         let took = written.elapsed();
-        eprintln!("from the handoff to ready at the orchestrator: {took:?}");
+        let mode = ["polling", "instant"][it];
+        eprintln!("from the handoff to ready at the orchestrator, {mode}: {took:?}");
         assert!(took < LATENCY_OBJECTIVE, "{took:?}");
         // Traffic gets where it is sent.
         until("its replica is known", || orchestrator.replicas(pool).len() == 1);
