@@ -12,23 +12,27 @@
 //! at most twice `--timeout-ms`; a second SIGTERM ends it on the spot.
 //!
 //! Four threads that do not wait for each other: the watcher's two, HTTP, and the control plane. An orchestrator that is
-//! slow, gone or hung delays heartbeats, never the watcher or `/health`. Nothing is kept on disk: after a restart the
-//! directory tells everything again.
+//! slow, gone or hung delays heartbeats, never the watcher or `/health`. If one of them ends by a defect, the process does,
+//! with exit code 1, and whoever supervises it starts it anew. Nothing is kept on disk: after a restart the directory tells
+//! everything again.
 //!
 //! What it does not do: it asks no engine. A replica is ready because its handoff says so, until the file goes or, with
 //! `--check-processes`, its process does. A number that no handoff tells (`slots_*`, `vram_free_bytes`) is 0.
 
+#[path = "pool_manager/control.rs"]
+mod control;
 #[path = "common/http.rs"]
 mod http;
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
 use clap::Parser;
 use handoff_watcher::{HandoffEvent, HandoffPayload, HandoffWatcher, HandoffWatcherConfig, TrustPolicy, WatcherHandle};
@@ -36,12 +40,8 @@ use serde_json::{Value, json};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use http::{Call, Client, Reply, Token, check_url, segment};
-
-/// How long the first registration waits for the directory to be read.
-const FIRST_LOOK: Duration = Duration::from_secs(2);
-/// Between two tries to reach the orchestrator: the first, and at most.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+use control::Control;
+use http::{Call, Client, Reply, Token, check_url};
 
 /// A pool manager that watches handoffs and reports to an orchestrator.
 #[derive(Clone, Debug, Parser)]
@@ -119,17 +119,32 @@ pub(crate) fn run(args: Args) -> Result<(), String> {
         interval: Duration::from_millis(args.heartbeat_ms),
         node: node.clone(),
     };
-    let control = thread::Builder::new().name("control-plane".into()).spawn(move || control.run(&changes));
+    let ends = EndsAll(node.clone());
+    let control = thread::Builder::new().name("control-plane".into()).spawn(move || {
+        let _ends = ends;
+        control.run(&changes)
+    });
     let control = control.map_err(|error| format!("cannot start the thread for the control plane: {error}"))?;
     // That nobody reads it changes nothing.
     let _ = writeln!(std::io::stdout(), "listening on http://{local}");
 
     signals.forever().next();
-    log::info!("told to end: deregistering");
+    log::info!("ending: deregistering");
     let at_once = move || signals.forever().next().map(signal_hook::low_level::emulate_default_handler);
     let _ = thread::Builder::new().name("second-signal".into()).spawn(at_once);
     node.stop();
-    control.join().map_err(|_| String::from("the thread for the control plane ended by a defect"))
+    control.join().unwrap_or_else(|_| Err(String::from("the thread for the control plane ended by a defect")))
+}
+
+/// Ends the process when its thread ends unbidden: a node that is silent, and looks alive, is of no use to anyone.
+struct EndsAll(Arc<Node>);
+
+impl Drop for EndsAll {
+    fn drop(&mut self) {
+        if !self.0.is_stopping() {
+            let _ = signal_hook::low_level::raise(SIGTERM);
+        }
+    }
 }
 
 /// What this node knows, and everybody asks: the HTTP threads and the control plane.
@@ -172,6 +187,10 @@ impl Node {
     fn stop(&self) {
         self.told.stopping.store(true, Ordering::Release);
         let _ = self.told.changes.try_send(());
+    }
+
+    fn is_synced(&self) -> bool {
+        self.told.synced.load(Ordering::Acquire)
     }
 
     fn is_stopping(&self) -> bool {
@@ -242,13 +261,15 @@ impl Node {
     fn pools(&self, tell: impl Fn(&str, &[HandoffPayload], bool) -> Value) -> Vec<Value> {
         let registry = self.watcher.registry();
         let pools = registry.pools();
-        // One look at what is ready: what is said of a pool agrees with itself.
+        // One look at what is ready, sorted by pool: what is said of a pool agrees with itself.
         let ready = registry.list();
+        let ready = ready.chunk_by(|one, next| one.pool_id == next.pool_id);
+        let ready: BTreeMap<_, _> = ready.map(|replicas| (replicas[0].pool_id.as_str(), replicas)).collect();
         let is_draining = |it: &HandoffPayload| it.extra.get("draining") == Some(&Value::Bool(true));
         let tell = |pool_id: &str| {
-            let of_pool: Vec<_> = ready.iter().filter(|it| it.pool_id == pool_id).cloned().collect();
-            let draining = !of_pool.is_empty() && of_pool.iter().all(is_draining);
-            tell(pool_id, &of_pool, draining || self.is_stopping())
+            let replicas = ready.get(pool_id).copied().unwrap_or_default();
+            let draining = !replicas.is_empty() && replicas.iter().all(is_draining);
+            tell(pool_id, replicas, draining || self.is_stopping())
         };
         pools.iter().map(|pool| tell(&pool.pool_id)).collect()
     }
@@ -280,119 +301,6 @@ fn slots(replicas: &[HandoffPayload]) -> (u64, u64) {
         let slots = it.slots.unwrap_or(0);
         (free + u64::from(it.slots_free.unwrap_or(slots)), all + u64::from(slots))
     })
-}
-
-/// The side that speaks to the orchestrator, on a thread of its own: it may hang for as long as a request may.
-#[derive(Debug)]
-struct Control {
-    client: Client,
-    orchestrator: String,
-    node_id: String,
-    machine_id: String,
-    address: String,
-    interval: Duration,
-    node: Arc<Node>,
-}
-
-impl Control {
-    fn run(&self, changes: &Receiver<()>) {
-        let started = Instant::now();
-        while !self.node.told.synced.load(Ordering::Acquire) && !self.node.is_stopping() {
-            let Some(left) = FIRST_LOOK.checked_sub(started.elapsed()) else { break };
-            let _ = changes.recv_timeout(left);
-        }
-        let mut registered = false;
-        let mut pause = BACKOFF.0;
-        while !self.node.is_stopping() {
-            let asked = Instant::now();
-            let result = if registered { self.heartbeat() } else { self.register() };
-            match result {
-                // At once: the registration says which pools there are, the heartbeat which are ready.
-                Ok(true) if !registered => {
-                    log::info!("registered as {:?} with {}", self.node_id, self.orchestrator);
-                    registered = true;
-                }
-                Ok(true) => {
-                    pause = BACKOFF.0;
-                    self.wait(changes, asked + self.interval, true);
-                }
-                // It restarted, or has forgotten a node that was silent for long.
-                Ok(false) => {
-                    log::warn!("{} does not know this node: registering anew", self.orchestrator);
-                    registered = false;
-                    self.wait(changes, Instant::now() + jittered(&mut pause), false);
-                }
-                Err(error) => {
-                    log::warn!("{error}; trying again in {} ms", pause.as_millis());
-                    self.wait(changes, Instant::now() + jittered(&mut pause), false);
-                }
-            }
-        }
-        // Also where no registration was confirmed: one whose answer was lost counts.
-        let gone = self.client.ask("DELETE", &self.url(""), None);
-        match gone {
-            Ok((200..=299 | 404, _)) => log::info!("deregistered"),
-            Ok((status, _)) => log::warn!("not deregistered: status {status}; the orchestrator will see the silence"),
-            Err(error) => log::warn!("not deregistered: {error}; the orchestrator will see the silence"),
-        }
-    }
-
-    fn register(&self) -> Result<bool, String> {
-        let pools: Vec<_> = self.node.watcher.registry().pools().into_iter().map(|pool| pool.pool_id).collect();
-        let cores = thread::available_parallelism().map_or(0, usize::from);
-        let body = json!({
-            "node_id": self.node_id,
-            "machine_id": self.machine_id,
-            "address": self.address,
-            "pools": pools,
-            "capabilities": { "cpu_cores": cores, "version": env!("CARGO_PKG_VERSION") },
-        });
-        let url = format!("{}/v2/nodes/register", self.orchestrator);
-        // There is nothing here that could be unknown: this is not the server, or not the path to it.
-        self.said(&url, self.client.ask("POST", &url, Some(&body))?)?
-            .then_some(true)
-            .ok_or_else(|| format!("POST {url}: status 404; --orchestrator has to be the address without a path"))
-    }
-
-    /// False if the orchestrator does not know this node.
-    fn heartbeat(&self) -> Result<bool, String> {
-        let timestamp = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
-        let body = json!({ "timestamp": timestamp, "pools": self.node.heartbeat() });
-        let url = self.url("/heartbeat");
-        self.said(&url, self.client.ask("POST", &url, Some(&body))?)
-    }
-
-    fn said(&self, url: &str, (status, body): (u16, Value)) -> Result<bool, String> {
-        match status {
-            200..=299 => Ok(true),
-            404 => Ok(false),
-            401 => Err(format!("POST {url}: refused; LLORCH_API_TOKEN has to be the same on both sides")),
-            _ => Err(format!("POST {url}: status {status}: {:?}", body["error"].as_str().unwrap_or("no reason given"))),
-        }
-    }
-
-    fn url(&self, rest: &str) -> String {
-        format!("{}/v2/nodes/{}{rest}", self.orchestrator, segment(&self.node_id))
-    }
-
-    /// Until the time is over, the end, or, where the orchestrator listens, a change.
-    fn wait(&self, changes: &Receiver<()>, until: Instant, for_changes: bool) {
-        while !self.node.is_stopping() {
-            match changes.recv_timeout(until.saturating_duration_since(Instant::now())) {
-                Ok(()) if !for_changes => {}
-                Ok(()) | Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return,
-            }
-        }
-    }
-}
-
-/// The pause, between half of it and all of it, so that nodes that lost the same orchestrator do not come back as one;
-/// and the next one is longer.
-fn jittered(pause: &mut Duration) -> Duration {
-    let nanos = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |now| now.subsec_nanos());
-    let this = pause.mul_f64(0.5 + 0.5 * f64::from(nanos % 1000) / 1000.0);
-    *pause = (*pause * 2).min(BACKOFF.1);
-    this
 }
 
 fn host_name() -> String {

@@ -58,11 +58,32 @@ pub(crate) fn handoff(pool: &str, replica: &str, engine: &Engine) -> HandoffPayl
     handoff
 }
 
+/// As the examples', but that it takes the library's thread with it when it hears of a pool of this name.
+struct Logger(env_logger::Logger);
+
+pub(crate) const DOOMED: &str = "doomed";
+
+impl log::Log for Logger {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        self.0.enabled(metadata)
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if record.target().starts_with("handoff_watcher") && record.args().to_string().contains(DOOMED) {
+            assert!(record.level() <= log::Level::Warn, "provoked");
+        }
+        self.0.log(record);
+    }
+
+    fn flush(&self) {}
+}
+
 /// What the process does that was started for a role; it does not return.
 pub(crate) fn play() {
     let args = std::env::var("NODE_ARGS").unwrap_or_default();
     let args = || std::iter::once("role").chain(args.split('\n').filter(|arg| !arg.is_empty()));
-    env_logger::Builder::from_default_env().init();
+    log::set_boxed_logger(Box::new(Logger(env_logger::Builder::from_default_env().build()))).unwrap();
+    log::set_max_level(log::LevelFilter::Trace);
     let result = match std::env::var("NODE_ROLE").as_deref() {
         Ok("orchestrator") => orchestrator::run(orchestrator::Args::parse_from(args())),
         Ok("pool_manager") => pool_manager::run(pool_manager::Args::parse_from(args())),

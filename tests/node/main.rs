@@ -32,7 +32,7 @@ use handoff_watcher::{HandoffPayload, LATENCY_OBJECTIVE, publish, withdraw};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use cast::{Engine, Orchestrator, PoolManager, Role, TOKEN, ask, handoff, until};
+use cast::{DOOMED, Engine, Orchestrator, PoolManager, Role, TOKEN, ask, handoff, until};
 use proxy::Proxy;
 
 /// The role that this process was started for; none when it runs the tests.
@@ -204,6 +204,17 @@ fn sigterm_deregisters_and_does_not_wait_for_what_hangs() {
     assert_eq!(nodes[1].end().code(), Some(0), "{}", nodes[1].log());
     assert!(nodes[1].log().contains("not deregistered"), "{}", nodes[1].log());
     until("the silence is seen", || orchestrator.online().is_empty());
+}
+
+#[test]
+fn a_pool_manager_whose_watcher_died_does_not_look_alive() {
+    let (dir, orchestrator, engine) = (dir(), Orchestrator::start(&OFFLINE), Engine::start());
+    let mut node = PoolManager::start(dir.path(), &orchestrator.url(""), &["--node-id", "n"], &QUICK);
+    until("it is there", || orchestrator.online() == ["n"]);
+    produce(dir.path(), DOOMED, "r0", &engine);
+    assert_eq!(node.end().code(), Some(1), "{}", node.log());
+    assert!(node.log().contains("ended by a defect"), "{}", node.log());
+    until("it is offline", || orchestrator.online().is_empty());
 }
 
 #[test]
