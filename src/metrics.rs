@@ -7,7 +7,7 @@ use prometheus::TextEncoder;
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
 
 use crate::registry::PoolStatus;
-use crate::stats::{Health, LATENCY_BUCKETS_MS, Latency, Mode, Stats};
+use crate::stats::{Health, LATENCY_BUCKETS_MS, Latency, ScanMode, Stats};
 
 /// Everything that can be told of one watcher.
 pub(crate) fn text(stats: &Stats, health: &Health, pools: &[PoolStatus]) -> String {
@@ -42,7 +42,7 @@ pub(crate) fn text(stats: &Stats, health: &Health, pools: &[PoolStatus]) -> Stri
         family(
             "instant",
             "Whether notifications of the kernel let the next scan begin; 0 is polling alone.",
-            vec![flag(health.mode == Mode::Instant)],
+            vec![flag(health.mode == ScanMode::Instant)],
         ),
         family(
             "scan_age_seconds",

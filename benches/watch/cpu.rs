@@ -8,6 +8,9 @@ use crate::lab;
 use crate::run::{Bench, Who, median};
 use crate::table::Rows;
 
+/// Who it is, and what gives its figure.
+type Measured<'a> = (&'static str, Box<dyn Fn() -> Option<f64> + 'a>);
+
 const POLLERS: [Who; 7] = [
     Who::Rust("plain"),
     Who::Rust("blind"),
@@ -26,11 +29,7 @@ pub(crate) fn directory(files: usize) -> tempfile::TempDir {
 }
 
 /// In each round all of them, one after the other; of each the median of its ratios to the floor of the same round.
-fn ratios(
-    rounds: usize,
-    floor: impl Fn() -> Option<f64>,
-    all: &[(&'static str, Box<dyn Fn() -> Option<f64> + '_>)],
-) -> BTreeMap<&'static str, f64> {
+fn ratios(rounds: usize, floor: impl Fn() -> Option<f64>, all: &[Measured<'_>]) -> BTreeMap<&'static str, f64> {
     let mut ratios: BTreeMap<&'static str, Vec<f64>> = BTreeMap::new();
     for _ in 0..rounds {
         let Some(floor) = floor() else { return BTreeMap::new() };
@@ -62,8 +61,7 @@ pub(crate) fn idle(bench: &Bench, rows: &mut Rows, quick: bool) {
         // The floor that lists only after a change must find the times settled.
         thread::sleep(Duration::from_millis(100));
         let measure = |who: Who, role: &'static str| bench.number(who, role, dir.path(), interval, polls, "cpu_us");
-        let mut all: Vec<(&'static str, Box<dyn Fn() -> Option<f64> + '_>)> =
-            vec![(Who::Ours.name(), Box::new(|| measure(Who::Ours, "idle")))];
+        let mut all: Vec<Measured<'_>> = vec![(Who::Ours.name(), Box::new(|| measure(Who::Ours, "idle")))];
         if !quick && matches!(files, 10 | 1_000 | 100_000) {
             for who in POLLERS {
                 match who {
@@ -102,8 +100,7 @@ pub(crate) fn initial(bench: &Bench, rows: &mut Rows, quick: bool) {
         // Files that may still be written to are looked at twice; those of a start have been there for long.
         thread::sleep(Duration::from_millis(3500));
         let measure = |who: Who, role: &'static str| bench.number(who, role, dir.path(), 60_000, 1, "cpu_us");
-        let mut all: Vec<(&'static str, Box<dyn Fn() -> Option<f64> + '_>)> =
-            vec![(Who::Ours.name(), Box::new(|| measure(Who::Ours, "initial")))];
+        let mut all: Vec<Measured<'_>> = vec![(Who::Ours.name(), Box::new(|| measure(Who::Ours, "initial")))];
         if !quick && files > 100 {
             for name in ["blind", "blind-tokio", "notify-poll", "notify-inotify"] {
                 all.push((name, Box::new(move || measure(Who::Rust(name), "initial"))));
