@@ -232,7 +232,9 @@ mod tests {
         let path = dir.path().join("a.json");
         fs::write(&path, "four").unwrap();
         let before_1970 = std::time::SystemTime::UNIX_EPOCH - std::time::Duration::from_millis(1500);
-        File::options().write(true).open(&path).unwrap().set_modified(before_1970).unwrap();
+        // Both times: to set one alone has no effect on some FUSE file systems.
+        let times = fs::FileTimes::new().set_accessed(before_1970).set_modified(before_1970);
+        File::options().write(true).open(&path).unwrap().set_times(times).unwrap();
         let seen = Directory::open(dir.path()).unwrap().look_at(OsStr::new("a.json"), true).unwrap();
         let Seen::File(stamp) = seen else { panic!("{seen:?}") };
         let meta = fs::metadata(&path).unwrap();

@@ -229,15 +229,25 @@ fn rename_new(from: &Path, to: &Path) -> io::Result<bool> {
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
         Ok(()) => Ok(true),
         Err(Errno::EXIST) => Ok(false),
-        // Not every file system can, and not every kernel.
-        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP | Errno::PERM) => fs::rename(from, to).map(|()| true),
+        // Not every file system can, and not every kernel: NFS and much of FUSE cannot.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP | Errno::PERM) => link_new(from, to),
         Err(error) => Err(error.into()),
     }
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "macos")))]
 fn rename_new(from: &Path, to: &Path) -> io::Result<bool> {
-    fs::rename(from, to).map(|()| true)
+    link_new(from, to)
+}
+
+/// A second name is refused where there is one already, on every file system that has hard links; the first one goes with
+/// the [`Temporary`]. Where there are none, two that race may both believe that they were first.
+fn link_new(from: &Path, to: &Path) -> io::Result<bool> {
+    match fs::hard_link(from, to) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(_) => fs::rename(from, to).map(|()| true),
+    }
 }
 
 fn remove(path: &Path) -> Result<bool, Error> {
