@@ -25,6 +25,10 @@ pub(crate) struct Witness {
     pub(crate) removable: fn(&Path) -> bool,
     /// Every payload must carry the digest of itself.
     pub(crate) digests: bool,
+    /// Payloads that do not, each with its file and what is to be said of it.
+    pub(crate) mixtures: Vec<(PathBuf, u64, String)>,
+    /// How often each file was taken as removed; only counted where there are digests.
+    pub(crate) removals: BTreeMap<PathBuf, u64>,
 }
 
 impl Default for Witness {
@@ -38,6 +42,8 @@ impl Default for Witness {
             objections: Vec::new(),
             removable: |_| true,
             digests: false,
+            mixtures: Vec::new(),
+            removals: BTreeMap::new(),
         }
     }
 }
@@ -49,13 +55,14 @@ impl Witness {
             let tail = self.heard.len().saturating_sub(10);
             self.objections.push(format!("{objection}: {event:?}\nafter {:#?}", &self.heard[tail..]));
         }
+        let mixed = event.payload().filter(|payload| self.digests && !vouches(payload));
+        if let Some((payload, file)) = mixed.zip(event.file()) {
+            self.mixtures.push((file.to_owned(), fingerprint(payload), format!("made up: {event:?}")));
+        }
     }
 
     fn objection(&self, event: &HandoffEvent) -> Option<&'static str> {
         let held = key(event).and_then(|key| self.held.get(&key));
-        if self.digests && event.payload().is_some_and(|payload| !vouches(payload)) {
-            return Some("made up");
-        }
         match event {
             HandoffEvent::Ready { .. } => held.map(|_| "ready, but held"),
             HandoffEvent::Updated { file, payload, previous, .. } => match held {
@@ -68,7 +75,8 @@ impl Witness {
                 Some((before, from)) if before != payload || from != file => Some("another one is held"),
                 Some(_) => {
                     let gone = *reason == RemovedReason::FileRemoved;
-                    (gone && !(self.removable)(file)).then_some("falsely removed")
+                    // Those with digests speak of one replica for good, and are ready.
+                    ((gone || self.digests) && !(gone && (self.removable)(file))).then_some("falsely removed")
                 }
             },
             HandoffEvent::Unavailable { .. } => (!self.available).then_some("told twice"),
@@ -91,7 +99,10 @@ impl Witness {
             HandoffEvent::Ready { file, payload, .. } | HandoffEvent::Updated { file, payload, .. } => {
                 self.held.extend(key(event).map(|key| (key, (payload.clone(), file.clone()))));
             }
-            HandoffEvent::Removed { .. } => {
+            HandoffEvent::Removed { file, .. } => {
+                if self.digests {
+                    *self.removals.entry(file.clone()).or_default() += 1;
+                }
                 key(event).and_then(|key| self.held.remove(&key));
             }
             HandoffEvent::Unavailable { .. } => self.available = false,
@@ -156,6 +167,13 @@ fn digest(replica: &str, serial: u64, pad: &str) -> u64 {
         hasher.write(part);
         hasher.write_u8(0xff);
     }
+    hasher.finish()
+}
+
+/// A number for exactly this payload.
+pub(crate) fn fingerprint(payload: &HandoffPayload) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(format!("{payload:?}").as_bytes());
     hasher.finish()
 }
 

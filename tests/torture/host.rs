@@ -17,6 +17,14 @@ pub(crate) enum Running {
     Calling { thread: JoinHandle<()>, stop: StopHandle, registry: Registry },
 }
 
+/// How a host is run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mode {
+    pub(crate) seed: u64,
+    /// Woken by notifications; the polls are then so rare that they hide nothing.
+    pub(crate) instant: bool,
+}
+
 pub(crate) struct Host {
     pub(crate) name: String,
     pub(crate) witness: Arc<Shared>,
@@ -24,8 +32,13 @@ pub(crate) struct Host {
     pub(crate) running: Running,
 }
 
-fn builder(dir: &Path, interval_ms: u64) -> HandoffWatcherBuilder {
-    common::builder(dir, interval_ms)
+fn builder(dir: &Path, interval_ms: u64, instant: bool) -> HandoffWatcherBuilder {
+    let builder = common::builder(dir, interval_ms);
+    #[cfg(feature = "inotify")]
+    let builder = builder.instant(instant);
+    #[cfg(not(feature = "inotify"))]
+    assert!(!instant, "without the feature inotify there is no instant mode");
+    builder
         .channel_capacity(4)
         .settle_time(Duration::from_millis(200))
         .retry_backoff(Duration::from_millis(5), Duration::from_millis(200))
@@ -50,12 +63,12 @@ fn dawdle(random: &mut Random) {
 
 impl Host {
     /// A host that calls for events.
-    pub(crate) fn calling(arena: &str, dir: &Path, removable: fn(&Path) -> bool, seed: u64) -> Self {
+    pub(crate) fn calling(arena: &str, dir: &Path, removable: fn(&Path) -> bool, mode: Mode) -> Self {
         let (witness, behaves) = (witness(removable), Arc::new(AtomicBool::new(false)));
-        let events = builder(dir, 30).iter().expect("it starts");
+        let events = builder(dir, if mode.instant { 3000 } else { 30 }, mode.instant).iter().expect("it starts");
         let (stop, registry) = (events.stop_handle(), events.registry());
         let (hears, good) = (witness.clone(), behaves.clone());
-        let mut random = Random::new(seed);
+        let mut random = Random::new(mode.seed);
         let thread = spawn(move || {
             for event in events {
                 hears.hear(&event);
@@ -69,10 +82,10 @@ impl Host {
     }
 
     /// A host that is called.
-    pub(crate) fn called(arena: &str, dir: &Path, removable: fn(&Path) -> bool, seed: u64) -> Self {
+    pub(crate) fn called(arena: &str, dir: &Path, removable: fn(&Path) -> bool, mode: Mode) -> Self {
         let (witness, behaves) = (witness(removable), Arc::new(AtomicBool::new(false)));
-        let (hears, good, random) = (witness.clone(), behaves.clone(), Mutex::new(Random::new(seed)));
-        let watcher = builder(dir, 70).on_event(move |event| {
+        let (hears, good, random) = (witness.clone(), behaves.clone(), Mutex::new(Random::new(mode.seed)));
+        let watcher = builder(dir, if mode.instant { 3000 } else { 70 }, mode.instant).on_event(move |event| {
             let mood = {
                 let mut random = random.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                 if good.load(Ordering::Relaxed) {

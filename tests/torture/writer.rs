@@ -1,17 +1,21 @@
 //! A writer: a process that changes handoffs in every way that is known, in a sequence that its seed decides.
 
-use std::fs::{self, File, OpenOptions};
+use std::collections::BTreeMap;
+use std::fs::{self, File, FileTimes, OpenOptions};
 use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::common::witness::vouched;
+use handoff_watcher::HandoffPayload;
+
+use crate::common::witness::{fingerprint, vouched};
 use crate::random::Random;
 
-/// The longest pause between two pieces of a document that is overwritten without being truncated. The library promises
-/// not to mix pieces that are less than 50 ms apart; more cannot be told from a writer that is done.
+/// The longest that a document which is overwritten without being truncated may stay half overwritten. The library promises
+/// not to mix pieces that are less than 50 ms apart; more cannot be told from a writer that is done. The clock of a file
+/// system, by which its stamps are compared, ticks every 4 ms.
 const PROMISED: Duration = Duration::from_millis(45);
 
 /// Where a writer writes, and what it may do there.
@@ -32,8 +36,10 @@ pub(crate) enum Arena {
 pub(crate) struct Work {
     pub(crate) acts: u64,
     pub(crate) versions: u64,
-    /// Files that were overwritten in pieces further apart than is promised: the machine gave no time.
-    pub(crate) late: Vec<String>,
+    /// Files with the fingerprints of mixtures that lay on the disk for longer than is promised: the machine gave no time.
+    pub(crate) late: Vec<(PathBuf, u64)>,
+    /// How often each file was removed.
+    pub(crate) removed: BTreeMap<PathBuf, u64>,
 }
 
 pub(crate) struct Writer {
@@ -141,7 +147,7 @@ impl Writer {
             8 => self.older(file),
             9 => {
                 if let Ok(opened) = OpenOptions::new().write(true).open(&file.path) {
-                    opened.set_modified(SystemTime::now())?;
+                    opened.set_times(times(SystemTime::now()))?;
                 }
                 Ok(())
             }
@@ -154,6 +160,7 @@ impl Writer {
             }
             12 | 13 if file.removable => {
                 fs::remove_file(&file.path)?;
+                *self.work.removed.entry(file.path.clone()).or_default() += 1;
                 let most = [1, 60, 300][self.random.below(3)];
                 let pause = self.pause(most);
                 sleep(pause);
@@ -180,17 +187,35 @@ impl Writer {
     /// Other bytes, as many, in the same inode, under the same mtime.
     fn same_size_and_mtime(&mut self, file: &mut Document) -> io::Result<()> {
         let Ok(before) = fs::metadata(&file.path) else { return self.rename(file) };
-        file.text = self.sibling(file);
+        let old = std::mem::take(&mut file.text);
+        file.text = self.sibling(file, old.len());
         let mut opened = OpenOptions::new().write(true).open(&file.path)?;
+        let began = Instant::now();
         opened.write_all(file.text.as_bytes())?;
+        if began.elapsed() > PROMISED {
+            self.late(file, &old, 0..file.text.len());
+        }
         opened.set_len(file.text.len() as u64)?;
-        opened.set_modified(before.modified()?)
+        opened.set_times(times(before.modified()?))
+    }
+
+    /// Writing a piece took so long that whatever lay on the disk meanwhile may have been taken for the whole: the old
+    /// document up to the start of the piece, and what a write that is not done yet leaves, page by page.
+    fn late(&mut self, file: &Document, old: &str, piece: std::ops::Range<usize>) {
+        let pages = (piece.start..piece.end).filter(|place| place % 4096 == 0);
+        for place in pages.chain([piece.start]).filter(|place| *place > 0) {
+            let mixture = [&file.text.as_bytes()[..place], &old.as_bytes()[place..]].concat();
+            // What is no handoff is told as `invalid`, and needs no excuse.
+            if let Ok(payload) = HandoffPayload::parse(&mixture) {
+                self.work.late.push((file.path.clone(), fingerprint(&payload)));
+            }
+        }
     }
 
     /// Another document of the same length.
-    fn sibling(&mut self, file: &Document) -> String {
+    fn sibling(&mut self, file: &Document, length: usize) -> String {
         let empty = vouched(&file.replica, 0, 0).len();
-        self.text(&file.replica, file.text.len() - empty)
+        self.text(&file.replica, length - empty)
     }
 
     /// Truncated, then in pieces, however long it takes.
@@ -215,17 +240,19 @@ impl Writer {
         if fs::metadata(&file.path).is_err() {
             return self.rename(file);
         }
-        file.text = self.sibling(file);
+        let old = std::mem::take(&mut file.text);
+        file.text = self.sibling(file, old.len());
         let mut opened = OpenOptions::new().write(true).open(&file.path)?;
         opened.seek(SeekFrom::Start(0))?;
-        let mut last = Instant::now();
-        for piece in file.text.as_bytes().chunks(1 + file.text.len() / 3) {
+        let (mut last, mut start) = (Instant::now(), 0);
+        let text = file.text.clone();
+        for piece in text.as_bytes().chunks(1 + text.len() / 3) {
             let before = Instant::now();
             opened.write_all(piece)?;
             if last.elapsed() > PROMISED {
-                self.work.late.push(file.path.display().to_string());
+                self.late(file, &old, start..start + piece.len());
             }
-            last = before;
+            (last, start) = (before, start + piece.len());
             let pause = self.pause(20);
             sleep(pause);
         }
@@ -239,7 +266,7 @@ impl Writer {
         let beside = self.side.join("old");
         fs::write(&beside, &file.text)?;
         let age = Duration::from_secs(self.random.below(100_000) as u64);
-        OpenOptions::new().write(true).open(&beside)?.set_modified(SystemTime::now() - age)?;
+        OpenOptions::new().write(true).open(&beside)?.set_times(times(SystemTime::now() - age))?;
         fs::rename(beside, &file.path)
     }
 
@@ -325,9 +352,17 @@ impl Writer {
                 return Ok(());
             }
             fs::remove_dir_all(&self.dir)?;
+            for k in 0..5 {
+                *self.work.removed.entry(self.dir.join(format!("{k}.json"))).or_default() += 1;
+            }
             let most = [1, 40, 200][self.random.below(3)];
             let pause = self.pause(most);
             sleep(pause);
         }
     }
+}
+
+/// Both times: to set one alone has no effect on some FUSE file systems.
+fn times(time: SystemTime) -> FileTimes {
+    FileTimes::new().set_accessed(time).set_modified(time)
 }
