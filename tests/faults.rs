@@ -1,8 +1,10 @@
 //! Faults from the kernel: every system call of the scanning thread of the real binary fails, with every error that is to
-//! be feared, once, three times in a row, and for seconds.
+//! be feared, once, three times in a row, and for seconds; in instant mode, too.
 //!
-//! The list of calls comes from a trace, so that a new one cannot be forgotten. `HANDOFF_FAULTS=all` injects for the full
-//! five seconds.
+//! The list of calls comes from a trace, so that a new one cannot be forgotten. Afterwards all must be told before the
+//! second poll is over whose listing succeeds: the first one may have been under way when the fault ended. Polls are
+//! counted in a trace of the whole process; a busy machine makes them late, but not more. `HANDOFF_FAULTS=all` injects
+//! for the full five seconds.
 
 #![cfg(all(feature = "cli", target_os = "linux"))]
 #![allow(clippy::unwrap_used)]
@@ -14,9 +16,9 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -25,13 +27,13 @@ use serde_json::Value;
 
 use common::{DEADLINE, Place, doc, replace, until, write};
 
-const INTERVAL: Duration = Duration::from_millis(200);
-/// What a busy machine may add to an interval.
-const SLACK: Duration = Duration::from_secs(4);
+const INTERVAL: Duration = Duration::from_millis(500);
+/// Listings that follow each other so soon are of one poll, which looks twice at what surprised it.
+const ONE_POLL: Duration = Duration::from_millis(250);
 const ERRORS: [&str; 7] = ["EIO", "EACCES", "ENOENT", "EINTR", "ENOMEM", "EMFILE", "ESTALE"];
 
 /// Calls that ask the file system or a descriptor for something, and so can be told no.
-const FAULTY: [&str; 14] = [
+const FAULTY: [&str; 19] = [
     "openat",
     "getdents64",
     "newfstatat",
@@ -46,7 +48,16 @@ const FAULTY: [&str; 14] = [
     "readlink",
     "lseek",
     "fcntl",
+    "ppoll",
+    "inotify_add_watch",
+    "inotify_rm_watch",
+    "epoll_wait",
+    "epoll_ctl",
 ];
+/// Calls that are made only once a directory has been left alone for more than two seconds.
+const LATE: [&str; 2] = ["fstatfs", "statx"];
+/// Calls of the trace that cannot be made to fail on purpose, with the reason.
+const UNREACHED: [(&str, &str); 0] = [];
 /// Calls of the allocator, the scheduler and the runtime. The first ends a Rust process where it fails; the others either
 /// cannot fail, or are made by code that is not this library's.
 const EXEMPT: [&str; 22] = [
@@ -74,6 +85,9 @@ const EXEMPT: [&str; 22] = [
     "sched_getaffinity",
 ];
 
+/// What strace says of a call that it made fail.
+const INJECTED: &str = "(INJECTED)";
+
 /// How often a call fails.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Span {
@@ -92,9 +106,10 @@ struct Watch {
 }
 
 impl Watch {
-    fn start(dir: &Path) -> Self {
+    fn start(dir: &Path, instant: bool) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_handoff-watcher"))
             .args(["watch", "--json", "--poll-interval-ms", &INTERVAL.as_millis().to_string()])
+            .args(instant.then_some("--instant"))
             .arg(dir)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -188,9 +203,18 @@ struct Strace {
 
 impl Strace {
     fn attach(place: &Path, thread: u32, expression: &str) -> Result<Self, String> {
-        let output = place.join("strace");
+        Self::run(place.join("strace"), &["-p", &thread.to_string(), "-e", expression])
+    }
+
+    /// On all threads, and with the time of each call.
+    fn attach_to_all(place: &Path, process: u32, expression: &str) -> Result<Self, String> {
+        Self::run(place.join("polls"), &["-f", "-ttt", "-p", &process.to_string(), "-e", expression])
+    }
+
+    fn run(output: PathBuf, arguments: &[&str]) -> Result<Self, String> {
         let mut child = Command::new("strace")
-            .args(["-p", &thread.to_string(), "-e", expression, "-o"])
+            .args(arguments)
+            .arg("-o")
             .arg(&output)
             .stderr(Stdio::piped())
             .spawn()
@@ -206,6 +230,10 @@ impl Strace {
         }
     }
 
+    fn said(&self) -> String {
+        fs::read_to_string(&self.output).unwrap_or_default()
+    }
+
     fn detach(mut self) -> String {
         kill_process(Pid::from_child(&self.child), Signal::INT).expect("it is there");
         self.child.wait().expect("it ends");
@@ -214,20 +242,20 @@ impl Strace {
 }
 
 /// A directory with three files, and a watch that knows them.
-fn begin() -> Result<(Place, PathBuf, Watch), String> {
+fn begin(instant: bool) -> Result<(Place, PathBuf, Watch), String> {
     let place = Place::new();
     let dir = place.dir("engines");
     for replica in ["a", "b", "c"] {
         replace(dir.join(format!("{replica}.json")), doc(replica, "v1"));
     }
-    let mut watch = Watch::start(&dir);
+    let mut watch = Watch::start(&dir, instant);
     watch.until("synced", DEADLINE, |watch| watch.count("synced") == 1)?;
     Ok((place, dir, watch))
 }
 
 /// Everything that a directory can do to the thread.
-fn calls_in_a_trace() -> BTreeSet<String> {
-    let (place, dir, mut watch) = begin().unwrap();
+fn calls_in_a_trace(instant: bool) -> BTreeSet<String> {
+    let (place, dir, mut watch) = begin(instant).unwrap();
     let strace = Strace::attach(place.path(), watch.thread(), "trace=all").unwrap();
     let mut expect = |what: &str, is: &dyn Fn(&Watch) -> bool| watch.until(what, DEADLINE, is).unwrap();
     replace(dir.join("a.json"), doc("a", "v2"));
@@ -252,8 +280,19 @@ fn calls_in_a_trace() -> BTreeSet<String> {
     trace.lines().filter_map(call).collect()
 }
 
-fn inject(call: &str, error: &str, span: Span, lasting: Duration) -> Result<(), String> {
-    let (place, dir, mut watch) = begin()?;
+/// One kind of fault.
+#[derive(Clone, Debug)]
+struct Case {
+    call: String,
+    error: &'static str,
+    span: Span,
+    instant: bool,
+}
+
+/// Gives how often it was injected.
+fn inject(case: &Case, lasting: Duration) -> Result<usize, String> {
+    let Case { call, error, span, instant } = case;
+    let (place, dir, mut watch) = begin(*instant)?;
     let when = match span {
         Span::Once => ":when=1",
         Span::Thrice => ":when=1..3",
@@ -264,26 +303,57 @@ fn inject(call: &str, error: &str, span: Span, lasting: Duration) -> Result<(), 
     replace(dir.join("a.json"), doc("a", "v2"));
     write(dir.join("b.json"), doc("b", "v2"));
     replace(dir.join("new.json"), doc("new", "v1"));
-    let time = if span == Span::Lasting { lasting } else { 4 * INTERVAL };
-    while since.elapsed() < time {
+    let time = match span {
+        Span::Lasting => lasting,
+        Span::Once | Span::Thrice => 3 * INTERVAL,
+    };
+    // What comes late comes whenever the directory has been quiet: wait for it.
+    let is_late = LATE.contains(&call.as_str());
+    while since.elapsed() < time || is_late && !strace.said().contains(INJECTED) && since.elapsed() < DEADLINE {
         watch.hear()?;
     }
-    let injected = strace.detach().matches("(INJECTED)").count();
-    let all = |watch: &Watch| ["a", "b"].iter().all(|replica| watch.holds(replica, "v2")) && watch.holds("new", "v1");
+    let injected = strace.detach().matches(INJECTED).count();
+
+    let polls = Strace::attach_to_all(place.path(), watch.child.id(), "trace=getdents64,write")?;
+    let mark = polls.said().len();
     replace(dir.join("after.json"), doc("after", "v1"));
-    watch.until("all is seen", INTERVAL + SLACK, |watch| all(watch) && watch.holds("after", "v1"))?;
-    watch.until("available", INTERVAL + SLACK, |watch| watch.count("available") == watch.count("unavailable"))?;
+    watch.until("all is seen", DEADLINE, |watch| {
+        ["a", "b"].iter().all(|replica| watch.holds(replica, "v2"))
+            && ["new", "after"].iter().all(|replica| watch.holds(replica, "v1"))
+            && watch.count("available") == watch.count("unavailable")
+    })?;
+    let trace = polls.detach();
+    let needed = polls_until_all_was_told(trace.get(mark..).unwrap_or_default());
+    if needed > 2 {
+        return Err(format!("all was told only in poll {needed} after the fault: {trace}"));
+    }
     if watch.count("unavailable") > 1 || watch.count("invalid") > 4 {
         return Err(format!("told too often: {:#?}", watch.log));
     }
     // A further change, in case that something was only stuck.
     write(dir.join("c.json"), doc("c", "v2"));
-    watch.until("the last change", INTERVAL + SLACK, |watch| watch.holds("c", "v2"))?;
-    let silent = ["fstatfs", "statx", "lseek", "readlink", "recvfrom", "write", "fcntl"].contains(&call);
-    if injected == 0 && !silent {
+    watch.until("the last change", DEADLINE, |watch| watch.holds("c", "v2"))?;
+    if injected == 0 && !UNREACHED.iter().any(|(name, _)| name == call) {
         return Err("nothing was injected".into());
     }
-    Ok(())
+    Ok(injected)
+}
+
+/// How many polls listed the directory to its end before the last event was printed.
+fn polls_until_all_was_told(trace: &str) -> usize {
+    let (mut polls, mut until_told, mut last) = (0, 0, None);
+    for line in trace.lines() {
+        let time = line.split_whitespace().find_map(|word| word.contains('.').then(|| word.parse::<f64>().ok())?);
+        if line.contains("getdents64") && line.ends_with("= 0") {
+            let again = time.zip(last).is_some_and(|(now, last)| now - last < ONE_POLL.as_secs_f64());
+            polls += usize::from(!again);
+            last = time;
+        }
+        if line.contains("write(1, ") {
+            until_told = polls;
+        }
+    }
+    until_told
 }
 
 #[test]
@@ -293,45 +363,55 @@ fn every_call_of_the_scanning_thread_may_fail() {
         eprintln!("skipped: no faults were injected; to have them: apt-get install strace");
         return;
     }
-    match begin().and_then(|(place, _, watch)| Strace::attach(place.path(), watch.thread(), "trace=none")) {
+    match begin(false).and_then(|(place, _, watch)| Strace::attach(place.path(), watch.thread(), "trace=none")) {
         Ok(strace) => drop(strace.detach()),
         Err(error) => {
             eprintln!("skipped: strace may not attach: run as root, or sysctl kernel.yama.ptrace_scope=0 ({error})");
             return;
         }
     }
-    let calls = calls_in_a_trace();
-    let known = |call: &&String| FAULTY.contains(&call.as_str()) || EXEMPT.contains(&call.as_str());
-    let unknown: Vec<_> = calls.iter().filter(|call| !known(call)).collect();
-    assert!(unknown.is_empty(), "the scanning thread makes calls that nobody thought of: {unknown:?}");
     let all = std::env::var_os("HANDOFF_FAULTS").is_some_and(|value| value == "all");
     let lasting = Duration::from_millis(if all { 5000 } else { 1500 });
     let mut cases = Vec::new();
-    for call in calls.iter().filter(|call| FAULTY.contains(&call.as_str())) {
-        for error in ERRORS {
-            for span in [Span::Lasting, Span::Thrice, Span::Once] {
-                cases.push((call.clone(), error, span));
+    let calls = [false, true].map(|instant| (instant, calls_in_a_trace(instant)));
+    for (instant, calls) in &calls {
+        let known = |call: &&String| FAULTY.contains(&call.as_str()) || EXEMPT.contains(&call.as_str());
+        let unknown: Vec<_> = calls.iter().filter(|call| !known(call)).collect();
+        assert!(unknown.is_empty(), "the scanning thread makes calls that nobody thought of: {unknown:?}");
+        // In instant mode only what the other mode does not do, unless there is time.
+        let new = |call: &&String| !instant || all || !calls_of(&cases, false).contains(*call);
+        let chosen: Vec<_> = calls.iter().filter(|call| FAULTY.contains(&call.as_str())).filter(new).cloned().collect();
+        for call in chosen {
+            for error in ERRORS {
+                for span in [Span::Lasting, Span::Thrice, Span::Once] {
+                    cases.push(Case { call: call.clone(), error, span, instant: *instant });
+                }
             }
         }
     }
-    let (count, next) = (cases.len(), Arc::new(AtomicUsize::new(0)));
-    let (cases, failures) = (Arc::new(cases), Arc::new(Mutex::new(Vec::new())));
-    let workers: Vec<_> = (0..12)
-        .map(|_| {
-            let (cases, next, failures) = (cases.clone(), next.clone(), failures.clone());
-            thread::spawn(move || {
-                while let Some((call, error, span)) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    if let Err(wrong) = inject(call, error, *span, lasting) {
-                        failures.lock().unwrap().push(format!("{call} {error} {span:?}: {wrong}"));
+    let (count, next) = (cases.len(), AtomicUsize::new(0));
+    let (injected, failures) = (Mutex::new(BTreeMap::<String, usize>::new()), Mutex::new(Vec::new()));
+    thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| {
+                while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    match inject(case, lasting) {
+                        Ok(times) => *injected.lock().unwrap().entry(case.call.clone()).or_default() += times,
+                        Err(wrong) => failures.lock().unwrap().push(format!("{case:?}: {wrong}")),
                     }
                 }
-            })
-        })
-        .collect();
-    for worker in workers {
-        worker.join().unwrap();
-    }
-    let failures = failures.lock().unwrap();
-    println!("faults: {count} kinds of fault in {calls:?}, {} wrong", failures.len());
+            });
+        }
+    });
+    let (injected, failures) = (injected.into_inner().unwrap(), failures.into_inner().unwrap());
+    println!(
+        "faults: {count} kinds of fault, {} injected ({injected:?}), {} wrong",
+        injected.values().sum::<usize>(),
+        failures.len()
+    );
     assert!(failures.is_empty(), "{} of {count}:\n{}", failures.len(), failures.join("\n"));
+}
+
+fn calls_of(cases: &[Case], instant: bool) -> BTreeSet<String> {
+    cases.iter().filter(|case| case.instant == instant).map(|case| case.call.clone()).collect()
 }
