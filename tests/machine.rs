@@ -15,12 +15,35 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{DEADLINE, Place, Spinners, doc, replace, resident_kib, until, write};
+use common::{DEADLINE, Place, doc, replace, resident_kib, until, write};
 use handoff_watcher::{ErrorKind, HandoffPayload, publish};
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 
 fn seconds(short: u64, long: u64) -> Duration {
-    Duration::from_secs(if std::env::var_os("HANDOFF_LONG").is_some() { long } else { short })
+    Duration::from_secs(times(short, long))
+}
+
+fn times(short: u64, long: u64) -> u64 {
+    if std::env::var_os("HANDOFF_LONG").is_some() { long } else { short }
+}
+
+/// Processes that do nothing but keep the processors busy, until dropped.
+struct Busy(Vec<Child>);
+
+impl Busy {
+    fn new(count: usize) -> Self {
+        let spin = || Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap();
+        Self((0..count).map(|_| spin()).collect())
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
 }
 
 /// `watch --json`, killed when dropped.
@@ -60,6 +83,12 @@ impl Watch {
 
     fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
+    }
+
+    /// What its threads have read from files by now.
+    fn bytes_read(&self) -> u64 {
+        let io = fs::read_to_string(format!("/proc/{}/io", self.child.id())).unwrap();
+        io.lines().find_map(|line| line.strip_prefix("rchar: ")).unwrap().parse().unwrap()
     }
 }
 
@@ -187,14 +216,71 @@ fn a_full_disk_harms_no_handoff() {
     watch.hears("updated r0 v3");
 }
 
-/// Fifty files that change all the time, bad ones among them, eight spinning threads, and a host that takes nothing.
+#[test]
+fn eight_processes_that_spin_delay_nothing_beyond_the_promise() {
+    let place = Place::new();
+    let watch = Watch::start(place.path(), &[]);
+    watch.hears("synced");
+    let _busy = Busy::new(8);
+    let mut slowest = Duration::ZERO;
+    for version in 0..times(20, 300) {
+        replace(place.join("a.json"), doc("r0", &format!("v{version}")));
+        let since = Instant::now();
+        watch.hears(&format!("{} r0 v{version}", if version == 0 { "ready" } else { "updated" }));
+        slowest = slowest.max(since.elapsed());
+    }
+    println!("beside eight processes that spin: told after {slowest:?} at the latest");
+    assert!(slowest < Duration::from_secs(2), "{slowest:?}");
+}
+
+/// Of fifty files; a tmpfs is fast enough for a million. Few of them are seen by a poll: that is the point. After each
+/// tenth the files rest.
+fn memory_is_flat_over(version: impl Fn(u64, u64) -> String) -> String {
+    let fast = Path::new("/dev/shm");
+    let place = if fast.is_dir() { tempfile::tempdir_in(fast) } else { tempfile::tempdir() }.unwrap();
+    let watch = Watch::start(place.path(), &[]);
+    watch.hears("synced");
+    let (count, mut told, mut resident) = (times(50_000, 1_000_000), 0, Vec::new());
+    let mut changes = 0;
+    for _ in 0..10 {
+        let read = watch.bytes_read();
+        for _ in 0..count / 500 {
+            for file in 0..50 {
+                write(place.path().join(format!("{file:02}.json")), version(file, changes));
+                changes += 1;
+            }
+        }
+        // As many as there are files: long enough for bad ones to be called bad.
+        let last = told + 50;
+        until("the last versions are told", || {
+            told += watch.lines.as_ref().unwrap().try_iter().count();
+            told >= last
+        });
+        assert!(watch.bytes_read() > read, "nothing was read meanwhile");
+        resident.push(resident_kib(watch.child.id()));
+    }
+    assert!(resident[9] < resident[0] + 1024, "{resident:?} KiB");
+    format!("memory: {resident:?} KiB over {changes} versions of 50 files, {told} events")
+}
+
+#[test]
+fn memory_is_flat_over_a_million_changes() {
+    println!("{}", memory_is_flat_over(|file, number| doc(&format!("r{file}"), &number.to_string())));
+}
+
+#[test]
+fn memory_is_flat_over_a_million_bad_versions() {
+    println!("bad: {}", memory_is_flat_over(|file, number| format!("[{file},{number}]")));
+}
+
+/// Fifty files that change all the time, bad ones among them, eight spinning processes, and a host that takes nothing.
 #[test]
 fn memory_is_flat_and_scans_go_on_behind_a_host_that_is_blocked() {
     let place = Place::new();
     // Nobody reads the pipe: `watch` hangs in its first full write.
     let (child, stdout) = Watch::spawn(place.path(), &[]);
     let watch = Watch { child, lines: None };
-    let _busy = Spinners::new(8);
+    let _busy = Busy::new(8);
     let mut changes = 0u64;
     let mut churn = |duration: Duration| {
         let end = Instant::now() + duration;
@@ -212,9 +298,10 @@ fn memory_is_flat_and_scans_go_on_behind_a_host_that_is_blocked() {
         }
     };
     churn(seconds(3, 30));
-    let before = resident_kib(watch.child.id());
+    let (before, read) = (resident_kib(watch.child.id()), watch.bytes_read());
     churn(seconds(4, 60));
     let after = resident_kib(watch.child.id());
+    assert!(watch.bytes_read() > read + 50 * 50, "no scans behind the host that is blocked");
     println!("memory: {before} KiB, then {after} KiB, after {changes} changes of 50 files");
     assert!(after < before + before / 4 + 1024, "{before} KiB, then {after} KiB");
     for file in 0..50 {
