@@ -199,3 +199,31 @@ impl Parcel {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use super::*;
+    use crate::config::Settings;
+    use crate::listing::Listing;
+    use crate::reconcile::Reconciler;
+
+    #[test]
+    fn regression_a_wake_up_that_the_system_refused_comes_with_the_next_round() {
+        let (bell, _ear) = Bell::new();
+        let channel = Channel::new(4, bell);
+        let readable = channel.readable().unwrap();
+        channel.state.lock().readable.as_mut().unwrap().clog();
+        let now = Instant::now();
+        let mut core = Reconciler::new(now, &Settings::default());
+        core.handle_listing(now, now, &Listing::default());
+        assert_eq!(core.poll_read(now), None);
+        channel.offer(core.poll_event().expect("synced"));
+        // Whatever stood in the way is gone, and nothing is left to wake anybody.
+        let mut buffer = vec![0; 1 << 20];
+        while (&*readable).read(&mut buffer).is_ok() {}
+        channel.drain_acks(&mut Vec::new());
+        assert_eq!((&*readable).read(&mut buffer).unwrap(), 1);
+    }
+}

@@ -27,6 +27,13 @@ impl Readable {
         self.outside.clone()
     }
 
+    /// Leaves no room for the byte: the next time that the flag goes up the system refuses.
+    #[cfg(test)]
+    pub(crate) fn clog(&mut self) {
+        while self.inside.write(&[0; 4096]).is_ok() {}
+        while self.inside.write(&[0]).is_ok() {}
+    }
+
     pub(crate) fn set(&mut self, up: bool) {
         if self.up == up {
             return;

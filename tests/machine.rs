@@ -8,7 +8,7 @@
 mod common;
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -158,6 +158,57 @@ fn a_process_that_was_stopped_goes_on_where_it_was() {
     kill_process(watch.pid(), Signal::CONT).unwrap();
     watch.hears("updated r0 v4");
     watch.hears("updated r1 v2");
+}
+
+/// Nothing in the library is known to panic. So the clock is made to fail, which the standard library takes for impossible.
+#[test]
+fn regression_watch_whose_scanning_thread_died_says_so_and_ends_with_2() {
+    const SOURCE: &str = r#"
+        #define _GNU_SOURCE
+        #include <errno.h>
+        #include <stdlib.h>
+        #include <sys/syscall.h>
+        #include <time.h>
+        #include <unistd.h>
+
+        int clock_gettime(clockid_t clock, struct timespec *time) {
+            static __thread int failed;
+            if (clock == CLOCK_MONOTONIC && gettid() != getpid() && !failed && access(getenv("NO_CLOCK"), F_OK) == 0) {
+                failed = 1;
+                errno = EINVAL;
+                return -1;
+            }
+            return (int)syscall(SYS_clock_gettime, clock, time);
+        }
+    "#;
+    let place = Place::new();
+    let (source, library, none) = (place.join("clock.c"), place.join("clock.so"), place.join("none"));
+    write(&source, SOURCE);
+    let mut compiler = Command::new("cc");
+    if compiler.args(["-shared", "-fPIC", "-o"]).args([&library, &source]).status().is_err() {
+        eprintln!("skipped: no clock failed; to have it: apt-get install gcc");
+        return;
+    }
+    let dir = place.dir("engines");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_handoff-watcher"));
+    command.args(["watch", "--json", "--poll-interval-ms", "50"]).arg(&dir).stdin(Stdio::null());
+    command.env("LD_PRELOAD", &library).env("NO_CLOCK", &none).env("RUST_BACKTRACE", "0");
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let synced = lines.next().expect("an event").unwrap();
+    assert!(synced.contains("synced"), "{synced}");
+    write(&none, "");
+    let since = Instant::now();
+    let mut status = None;
+    while status.is_none() && since.elapsed() < DEADLINE {
+        status = child.try_wait().unwrap();
+        thread::sleep(Duration::from_millis(5));
+    }
+    let _ = child.kill();
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!(status.and_then(|status| status.code()), Some(2), "{said}");
+    assert!(said.contains("the scanning thread ended by a defect, please report it"), "{said}");
 }
 
 #[test]
