@@ -193,7 +193,9 @@ fn regression_watch_whose_scanning_thread_died_says_so_and_ends_with_2() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_handoff-watcher"));
     command.args(["watch", "--json", "--poll-interval-ms", "50"]).arg(&dir).stdin(Stdio::null());
     command.env("LD_PRELOAD", &library).env("NO_CLOCK", &none).env("RUST_BACKTRACE", "0");
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut watch = Watch { child, lines: None };
+    let child = &mut watch.child;
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let synced = lines.next().expect("an event").unwrap();
     assert!(synced.contains("synced"), "{synced}");
