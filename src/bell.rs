@@ -7,11 +7,11 @@ use std::ffi::OsStr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
 use rustix::io::Errno;
 
 use crate::directory::Directory;
 use crate::instant::{self, Doorbell, Notices};
+use crate::sync::{Receiver, Sender, bounded};
 
 /// A doorbell: rings any number of times, is heard once.
 #[derive(Clone, Debug)]

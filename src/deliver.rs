@@ -8,13 +8,14 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
-use parking_lot::Mutex;
-
 use crate::bell::Bell;
 use crate::event::HandoffEvent;
 use crate::readable::Readable;
 use crate::reconcile::{Parcel, Ticket};
+use crate::sync::{Mutex, Receiver, RecvTimeoutError, Sender, bounded};
+
+#[cfg(all(test, loom))]
+pub(crate) mod loom_tests;
 
 /// Why there is no event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -48,7 +49,9 @@ pub(crate) struct Ack {
 struct State {
     waiting: VecDeque<Parcel>,
     acks: Vec<Ack>,
-    /// The core waits for the ack of something that was taken: ring at the next one.
+    /// How many were taken and are not acknowledged.
+    out: usize,
+    /// The core waits for the ack of one of those: ring at each.
     ack_wanted: bool,
     /// Dropped by `close`, which wakes every receiver.
     token: Option<Sender<()>>,
@@ -65,8 +68,9 @@ impl State {
     }
 }
 
-/// The way to the host. For each waiting parcel there is one token in a bounded crossbeam channel: it does the waiting and
-/// waking, for any number of receivers, while the parcels themselves stay where they can be taken back.
+/// The way to the host. For each waiting parcel there is a token in a bounded crossbeam channel, or a receiver that holds
+/// one: the tokens do the waiting and waking, for any number of receivers, while the parcels themselves stay where they can
+/// be taken back.
 #[derive(Debug)]
 pub(crate) struct Channel {
     capacity: usize,
@@ -79,8 +83,14 @@ pub(crate) struct Channel {
 impl Channel {
     pub(crate) fn new(capacity: usize, bell: Bell) -> Self {
         let (token, tokens) = bounded(capacity);
-        let state =
-            State { waiting: VecDeque::new(), acks: Vec::new(), ack_wanted: false, token: Some(token), readable: None };
+        let state = State {
+            waiting: VecDeque::new(),
+            acks: Vec::new(),
+            out: 0,
+            ack_wanted: false,
+            token: Some(token),
+            readable: None,
+        };
         Self { capacity, state: Mutex::new(state), tokens, bell }
     }
 
@@ -95,17 +105,21 @@ impl Channel {
     pub(crate) fn offer(&self, parcel: Parcel) {
         let mut state = self.state.lock();
         let Some(token) = &state.token else { return };
-        let sent = token.try_send(());
-        debug_assert!(sent.is_ok(), "BUG: there is one token a parcel at most");
+        // It can be full of tokens whose parcels were revoked, or taken with another's: then there are enough.
+        let _ = token.try_send(());
         state.waiting.push_back(parcel);
         state.show();
     }
 
-    /// Takes a parcel back. False if the host has it already; its ack is then on the way, and rings the bell.
+    /// Takes a parcel back. False if the host has it already; its ack then rings the bell.
     pub(crate) fn revoke(&self, ticket: Ticket) -> bool {
         let mut state = self.state.lock();
         let Some(place) = state.waiting.iter().position(|parcel| parcel.ticket == ticket) else {
             state.ack_wanted = true;
+            if !state.acks.is_empty() {
+                // It may be among them, and came when nobody asked for it.
+                self.bell.ring();
+            }
             return false;
         };
         state.waiting.remove(place);
@@ -117,7 +131,8 @@ impl Channel {
 
     pub(crate) fn drain_acks(&self, into: &mut Vec<Ack>) {
         let mut state = self.state.lock();
-        state.ack_wanted = false;
+        // The thread can be here for another reason, before the ack that it waits for.
+        state.ack_wanted &= state.out > 0;
         // Once a round, in case the system refused the last time.
         state.show();
         into.append(&mut state.acks);
@@ -151,6 +166,7 @@ impl Channel {
                 return Err(NextError::Stopped);
             }
             if let Some(mut parcel) = state.waiting.pop_front() {
+                state.out += 1;
                 state.show();
                 drop(state);
                 parcel.stamp_latency();
@@ -168,6 +184,7 @@ impl Channel {
 
     pub(crate) fn acknowledge(&self, ticket: Ticket, taken: bool) {
         let mut state = self.state.lock();
+        state.out -= 1;
         state.acks.push(Ack { ticket, taken });
         // Not at each event: a host that empties a long backlog would wake the scanning thread every time.
         let low = state.waiting.len() <= self.capacity / 2;

@@ -101,6 +101,7 @@ mod registry;
 mod replica;
 mod scan;
 mod stats;
+mod sync;
 mod trust;
 mod watcher;
 

@@ -8,11 +8,14 @@ use std::ops::Bound;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
 use serde::Serialize;
 
 use crate::payload::{Handoff, HandoffPayload};
 use crate::replica::{ReplicaIds, ReplicaKey};
+use crate::sync::{Condvar, Mutex};
+
+#[cfg(all(test, loom))]
+mod loom_tests;
 
 /// What is ready now, by replica and by pool.
 ///

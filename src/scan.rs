@@ -23,7 +23,6 @@ mod names;
 use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
@@ -31,6 +30,7 @@ use rustix::io::Errno;
 use crate::directory::{Directory, stamp};
 use crate::error::Error;
 use crate::listing::{Entry, Listing, Seen, Stamp, is_handoff_name};
+use crate::sync::{AtomicBool, Ordering};
 use crate::trust::TrustPolicy;
 use names::Names;
 

@@ -99,7 +99,10 @@ impl StopHandle {
         Self { shared }
     }
 
-    /// Asks the watcher to stop, and returns at once: no callback starts after this, and iterators end. Again does nothing.
+    /// Asks the watcher to stop, and returns at once: nothing more is handed out, and iterators end. Again does nothing.
+    ///
+    /// It does not wait: what another thread was being handed at that very moment, one event, may still reach it, or its
+    /// callback, just after this. [`WatcherHandle::stop`] waits for that too.
     pub fn stop(&self) {
         self.shared.stop();
     }

@@ -107,7 +107,7 @@ impl Threads {
 }
 
 /// The delivery thread: one event at a time, no lock held, until the stop.
-fn deliver(shared: &Shared, callback: &EventCallback, log: &Log) {
+pub(super) fn deliver(shared: &Shared, callback: &EventCallback, log: &Log) {
     let mut last_failure = None;
     while let Ok(parcel) = shared.channel.take(None) {
         let event = parcel.event.clone();

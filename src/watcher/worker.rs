@@ -3,11 +3,8 @@
 use std::hash::{DefaultHasher, Hasher as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crossbeam_channel::{Sender, bounded};
-use parking_lot::Mutex;
 use rustix::io::Errno;
 
 use crate::bell::{Bell, Ear};
@@ -25,8 +22,12 @@ use crate::reconcile::{ContentHash, Document, Fault, FileId, Reconciler, process
 use crate::registry::Registry;
 use crate::scan::Scanner;
 use crate::stats::Meter;
+use crate::sync::{AtomicBool, Mutex, Ordering, Sender, bounded};
 
 use super::taking::Taking;
+
+#[cfg(all(test, loom))]
+mod loom_tests;
 
 /// A file that has not changed for so long is not being written. Far longer than a writer's pauses that are promised to do
 /// no harm; and than the clock of a file system stands still.
