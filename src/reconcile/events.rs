@@ -100,14 +100,10 @@ impl Reconciler {
     /// The event of a subject, if there is anything to tell; when the file that it is about became what it is.
     pub(super) fn event(&self, subject: Subject) -> Option<News> {
         match subject {
-            Subject::Synced => return Some((HandoffEvent::Synced, None, Flight::Synced)),
+            Subject::Synced => Some((HandoffEvent::Synced, None, Flight::Synced)),
             // Says by itself whether there is a difference.
-            Subject::Replica(replica) => return self.replica_event(replica),
-            _ if !self.is_different(subject) => return None,
-            _ => {}
-        }
-        match subject {
-            Subject::Synced | Subject::Replica(_) => None,
+            Subject::Replica(replica) => self.replica_event(replica),
+            _ if !self.is_different(subject) => None,
             Subject::Availability => {
                 let event = match self.availability.error.clone() {
                     Some(error) => HandoffEvent::Unavailable { error },
@@ -140,8 +136,8 @@ impl Reconciler {
         let desired = self.desired_of(replica);
         let changed = self.in_force_of(replica).and_then(|(_, version)| version.changed);
         let event = match (replica.told(), &desired) {
-            (before, now) if before == now.as_ref() => return None,
             (None, None) => return None,
+            (Some(before), Some(now)) if before == now => return None,
             (None, Some(now)) => {
                 HandoffEvent::Ready { file: self.path(&now.file), payload: now.handoff.payload(), latency: None }
             }

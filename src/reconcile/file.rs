@@ -58,10 +58,8 @@ impl Fault {
             Self::Other(OtherKind::Socket) => "a socket",
             Self::Other(OtherKind::Device) => "a device",
             Self::Other(OtherKind::Symlink) => "a symbolic link, which is not followed here",
-            Self::Dangling => "a symbolic link that leads to nothing",
-            Self::Content(_) | Self::TooLarge | Self::Untrusted(_) | Self::Stale(_) | Self::Unreadable(_) => {
-                "something else"
-            }
+            // Dangling: all others are faults of a regular file.
+            _ => "a symbolic link that leads to nothing",
         };
         Error::new(ErrorKind::FileType, format!("expected a regular file, found {found}"))
     }

@@ -353,9 +353,6 @@ impl Reconciler {
             self.outbox.again(Subject::Synced);
         }
         while let Some(subject) = self.outbox.pop() {
-            if self.outbox.waits(subject) {
-                continue;
-            }
             let Some((event, changed, flight)) = self.event(subject) else {
                 self.outbox.forgive(subject);
                 self.resolved(subject);

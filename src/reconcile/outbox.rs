@@ -79,19 +79,16 @@ impl Outbox {
         }
     }
 
-    /// The next subject to make an event of.
+    /// The next subject to make an event of. One that waits for its next try is not to be offered before.
     pub(super) fn pop(&mut self) -> Option<Subject> {
-        let Some(subject) = self.due.pop_front() else {
-            self.due.shrink_to(64);
-            return None;
-        };
-        self.is_due.remove(&subject);
-        Some(subject)
-    }
-
-    /// Whether the subject waits for its next try, and is not to be offered before.
-    pub(super) fn waits(&self, subject: Subject) -> bool {
-        self.retries.get(&subject).is_some_and(|retry| retry.at.is_some())
+        while let Some(subject) = self.due.pop_front() {
+            self.is_due.remove(&subject);
+            if self.retries.get(&subject).is_none_or(|retry| retry.at.is_none()) {
+                return Some(subject);
+            }
+        }
+        self.due.shrink_to(64);
+        None
     }
 
     pub(super) fn depart(&mut self) -> Ticket {
@@ -108,13 +105,11 @@ impl Outbox {
     /// The host refused it: the next try waits, twice as long each time.
     pub(super) fn failed(&mut self, now: Instant, subject: Subject) {
         let (least, most) = self.backoff;
-        let retry = self.retries.entry(subject).or_insert(Retry { failures: 0, at: None });
-        let factor = 1u32.checked_shl(retry.failures).unwrap_or(u32::MAX);
+        let failures = self.retries.get(&subject).map_or(0, |retry| retry.failures);
+        self.forgive(subject);
+        let factor = 1u32.checked_shl(failures).unwrap_or(u32::MAX);
         let at = now + least.saturating_mul(factor).min(most);
-        retry.failures = retry.failures.saturating_add(1).min(31);
-        if let Some(before) = retry.at.replace(at) {
-            self.retry_at.remove(&(before, subject));
-        }
+        self.retries.insert(subject, Retry { failures: failures.saturating_add(1).min(31), at: Some(at) });
         self.retry_at.insert((at, subject));
     }
 

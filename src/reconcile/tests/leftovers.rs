@@ -301,3 +301,17 @@ fn only_what_is_in_force_and_has_a_process_is_looked_at() {
     world.run(ms(10_000));
     assert_eq!((world.looks, world.heard()), (0, vec!["ready r0 v1".to_owned(), "synced".to_owned()]));
 }
+
+/// Both between two looks: a touch speaks for the process that ran then, not for one that came long after.
+#[test]
+fn a_process_that_came_after_the_touch_is_another_one() {
+    let mut world = running();
+    world.disk.touch("a.json");
+    world.disk.clock += 10_000_000_000;
+    world.disk.kill(PID);
+    world.disk.start(PID);
+    world.run(INTERVAL);
+    let text = last_error(&world).to_string();
+    assert!(text.contains("started 10 s after this was written"), "{text}");
+    assert_eq!(world.heard(), ["removed r0 process_exited", "invalid a.json"]);
+}

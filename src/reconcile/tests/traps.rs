@@ -322,3 +322,22 @@ fn regression_a_retry_that_finds_no_room_does_not_keep_the_thread_awake() {
     assert_eq!(world.waiting.len(), 1);
     assert!(world.core.poll_timeout() > world.now);
 }
+
+#[test]
+fn what_changes_while_the_host_has_the_event_in_its_hands_is_told_when_it_is_through() {
+    for taken in [true, false] {
+        let mut world = World::new().settled();
+        world.host.mood = Mood::Sleeps;
+        world.disk.replace("a.json", &doc("p", "r0", "v1"));
+        world.run(INTERVAL);
+        let parcel = world.waiting.remove(0);
+        world.disk.replace("a.json", &doc("p", "r0", "v2"));
+        world.run(INTERVAL);
+        assert_eq!(world.waiting.len(), 0, "it cannot be taken back any more");
+        world.core.handle_ack(world.now, parcel.ticket, taken);
+        // At once: new content is no retry.
+        world.round();
+        let told: Vec<_> = world.waiting.iter().map(|parcel| parcel.event.name()).collect();
+        assert_eq!(told, [if taken { "updated" } else { "ready" }]);
+    }
+}
