@@ -304,7 +304,7 @@ impl Writer {
             symlink(&target, &beside)?;
             fs::rename(&beside, &self.dir)?;
             if round > 0 {
-                fs::remove_dir_all(self.side.join(format!("v{}", round - 1)))?;
+                remove_all(&self.side.join(format!("v{}", round - 1)))?;
             }
             self.work.acts += 1;
             if Instant::now() >= end {
@@ -327,7 +327,7 @@ impl Writer {
             symlink(format!("..v{round}"), self.dir.join("..data_tmp"))?;
             fs::rename(self.dir.join("..data_tmp"), self.dir.join("..data"))?;
             if round > 0 {
-                fs::remove_dir_all(self.dir.join(format!("..v{}", round - 1)))?;
+                remove_all(&self.dir.join(format!("..v{}", round - 1)))?;
             }
             self.work.acts += 1;
             if Instant::now() >= end {
@@ -351,7 +351,7 @@ impl Writer {
             if Instant::now() >= end {
                 return Ok(());
             }
-            fs::remove_dir_all(&self.dir)?;
+            remove_all(&self.dir)?;
             for k in 0..5 {
                 *self.work.removed.entry(self.dir.join(format!("{k}.json"))).or_default() += 1;
             }
@@ -365,4 +365,15 @@ impl Writer {
 /// Both times: to set one alone has no effect on some FUSE file systems.
 fn times(time: SystemTime) -> FileTimes {
     FileTimes::new().set_accessed(time).set_modified(time)
+}
+
+/// On FUSE a file that somebody has open stays in its directory, under a hidden name, until it is closed.
+fn remove_all(dir: &Path) -> io::Result<()> {
+    for _ in 0..100 {
+        match fs::remove_dir_all(dir) {
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => sleep(Duration::from_millis(1)),
+            done => return done,
+        }
+    }
+    fs::remove_dir_all(dir)
 }
