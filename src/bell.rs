@@ -1,7 +1,8 @@
 //! [channel] What the scanning thread waits for between two rounds: the time, the bell, and in instant mode the kernel.
 //!
 //! The bell is rung by everything that the thread must not sleep through: a stop, a rescan, an acknowledgement, room. It
-//! is a channel, or a descriptor where a notification of the kernel has to end the same wait.
+//! is a flag that is waited for without spinning, as the wait is nearly always a long one; or a descriptor, where a
+//! notification of the kernel has to end the same wait.
 
 use std::ffi::OsStr;
 use std::sync::Arc;
@@ -11,26 +12,32 @@ use rustix::io::Errno;
 
 use crate::directory::Directory;
 use crate::instant::{self, Doorbell, Notices};
-use crate::sync::{Receiver, Sender, bounded};
+use crate::sync::{Condvar, Mutex};
 
 /// A doorbell: rings any number of times, is heard once.
 #[derive(Clone, Debug)]
 pub(crate) enum Bell {
-    Channel(Sender<()>),
+    Flag(Arc<Flag>),
     Descriptor(Arc<Doorbell>),
 }
 
 /// Where the bell is heard.
 #[derive(Debug)]
 pub(crate) enum Ear {
-    Channel(Receiver<()>),
+    Flag(Arc<Flag>),
     Descriptor(Arc<Doorbell>, Notices),
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Flag {
+    is_up: Mutex<bool>,
+    raised: Condvar,
 }
 
 impl Bell {
     pub(crate) fn new() -> (Self, Ear) {
-        let (sender, receiver) = bounded(1);
-        (Self::Channel(sender), Ear::Channel(receiver))
+        let flag = Arc::new(Flag::default());
+        (Self::Flag(flag.clone()), Ear::Flag(flag))
     }
 
     /// A bell that can be waited for together with the kernel's notifications.
@@ -42,8 +49,11 @@ impl Bell {
 
     pub(crate) fn ring(&self) {
         match self {
-            // A full channel has rung already.
-            Self::Channel(sender) => drop(sender.try_send(())),
+            Self::Flag(flag) => {
+                if !std::mem::replace(&mut *flag.is_up.lock(), true) {
+                    flag.raised.notify_one();
+                }
+            }
             Self::Descriptor(doorbell) => doorbell.ring(),
         }
     }
@@ -59,7 +69,7 @@ impl Ear {
     /// that follows.
     pub(crate) fn listen_to(&mut self, directory: &Directory) -> Result<(), Errno> {
         match self {
-            Self::Channel(_) => Err(Errno::NOSYS),
+            Self::Flag(_) => Err(Errno::NOSYS),
             Self::Descriptor(_, notices) => notices.listen_to(directory),
         }
     }
@@ -67,7 +77,7 @@ impl Ear {
     /// Whether the kernel notified that the file that was just read is whole: moved to its name, not written to since.
     pub(crate) fn was_moved(&mut self, name: &OsStr) -> bool {
         match self {
-            Self::Channel(_) => false,
+            Self::Flag(_) => false,
             Self::Descriptor(_, notices) => notices.was_moved(name),
         }
     }
@@ -75,9 +85,10 @@ impl Ear {
     /// Waits for the bell or the time; for a notification too where `listens`. True if that was the end of it.
     pub(crate) fn wait(&mut self, deadline: Instant, listens: bool) -> bool {
         match self {
-            Self::Channel(heard) => {
-                // An error is no reason to hurry: the only ends of this wait are the time and the bell.
-                let _ = heard.recv_deadline(deadline);
+            Self::Flag(flag) => {
+                let mut is_up = flag.is_up.lock();
+                while !*is_up && !flag.raised.wait_until(&mut is_up, deadline).timed_out() {}
+                *is_up = false;
                 false
             }
             Self::Descriptor(doorbell, notices) => notices.wait(doorbell, deadline, listens),
