@@ -110,7 +110,7 @@ impl Reconciler {
             let Some((version, replica)) = file.version.as_ref().zip(file.replica) else { continue };
             let (name, hash, replica) = (file.name.clone(), version.hash, Subject::Replica(replica));
             // What came meanwhile is on its way, and this comes again when it has been taken.
-            if !self.is_different(replica) && self.ticket_of(replica).is_none_or(|ticket| ticket.is_none()) {
+            if !self.is_different(replica) && self.outbox.ticket(replica).is_none() {
                 return Some((id, name, hash));
             }
         }

@@ -40,22 +40,16 @@ impl Flight {
 impl Reconciler {
     /// The subject has something else to say than before: whatever of it is on its way is out of date.
     pub(super) fn differs(&mut self, subject: Subject) {
-        match self.ticket_of(subject) {
-            Some(Some(ticket)) => {
-                let ticket = *ticket;
-                self.revocations.push(ticket);
-            }
-            _ => self.outbox.changed(subject),
+        match self.outbox.ticket(subject) {
+            Some(ticket) => self.revocations.push(ticket),
+            None => self.outbox.changed(subject),
         }
     }
 
     /// Takes an event off its way: it arrived, or was taken back.
     pub(super) fn land(&mut self, ticket: Ticket) -> Option<Flight> {
         let flight = self.flights.remove(&ticket)?;
-        self.outbox.arrive();
-        if let Some(slot) = self.ticket_of(flight.subject()) {
-            *slot = None;
-        }
+        self.outbox.arrive(flight.subject());
         Some(flight)
     }
 
@@ -172,17 +166,6 @@ impl Reconciler {
         Some((&file.name, file.version.as_ref()?))
     }
 
-    /// Where the ticket of a subject's event on its way is kept; `None` where the subject is gone.
-    pub(super) fn ticket_of(&mut self, subject: Subject) -> Option<&mut Option<Ticket>> {
-        match subject {
-            Subject::Availability => Some(&mut self.availability.ticket),
-            Subject::Synced => None,
-            Subject::Invalid(file) => Some(&mut self.files.get_mut(file)?.ticket),
-            Subject::Replica(replica) => Some(&mut self.replicas.get_mut(replica)?.ticket),
-            Subject::Conflict(replica) => Some(self.replicas.get_mut(replica)?.contest_ticket()),
-        }
-    }
-
     /// The host knows all that there is of the subject: `synced` need not wait for it, and nothing is remembered of a
     /// replica that is no more.
     pub(super) fn resolved(&mut self, subject: Subject) {
@@ -206,6 +189,7 @@ impl Reconciler {
 
     fn forget(&mut self, id: ReplicaId) {
         if self.replicas.get(id).is_some_and(|replica| replica.is_forgotten())
+            && self.outbox.ticket(Subject::Replica(id)).or_else(|| self.outbox.ticket(Subject::Conflict(id))).is_none()
             && let Some(mut replica) = self.replicas.remove(id)
         {
             self.sync.arrived(&mut replica.is_awaited);

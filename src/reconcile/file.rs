@@ -12,7 +12,6 @@ use crate::payload::Handoff;
 use crate::trust::Breach;
 
 use super::leftover::{Identity, Leftover, process_of};
-use super::outbox::Ticket;
 use super::table::ReplicaId;
 
 /// How long a stamp must have stayed the same before "same stamp" means "same bytes": the coarsest clock of a file
@@ -177,8 +176,6 @@ pub(super) struct File {
     initial: bool,
     pub(super) version: Option<Version>,
     pub(super) verdict: Option<Box<Verdict>>,
-    /// A verdict on its way to the host.
-    pub(super) ticket: Option<Ticket>,
     /// The last version that was found to be a leftover.
     pub(super) leftover: Option<Box<Leftover>>,
     /// The replica that the version in force claims.
@@ -208,7 +205,6 @@ impl File {
             initial,
             version: None,
             verdict: None,
-            ticket: None,
             leftover: None,
             replica: None,
             read_queued: false,

@@ -90,9 +90,8 @@ impl Reconciler {
         self.schedule.forget(id);
         self.resolved(Subject::Invalid(id));
         self.withdraw(id, RemovedReason::FileRemoved);
-        if let Some(file) = self.files.remove(id) {
-            self.revocations.extend(file.ticket);
-        }
+        self.revocations.extend(self.outbox.ticket(Subject::Invalid(id)));
+        self.files.remove(id);
     }
 
     /// The file no longer claims the replica that it claimed.

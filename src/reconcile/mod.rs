@@ -113,7 +113,6 @@ impl Sync {
 struct Availability {
     error: Option<Error>,
     told_available: bool,
-    ticket: Option<Ticket>,
 }
 
 #[derive(Debug)]
@@ -156,7 +155,7 @@ impl Reconciler {
             announcements: Announcements::new(settings.mode),
             round_open: false,
             relist: false,
-            availability: Availability { error: None, told_available: true, ticket: None },
+            availability: Availability { error: None, told_available: true },
             sync: Sync::Unlisted,
             outbox: Outbox::new(settings.retry_backoff),
             flights: BTreeMap::new(),
@@ -358,10 +357,7 @@ impl Reconciler {
                 self.resolved(subject);
                 continue;
             };
-            let ticket = self.outbox.depart();
-            if let Some(slot) = self.ticket_of(subject) {
-                *slot = Some(ticket);
-            }
+            let ticket = self.outbox.depart(subject);
             self.flights.insert(ticket, flight);
             return Some(Parcel { ticket, event, changed });
         }

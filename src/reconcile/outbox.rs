@@ -38,7 +38,8 @@ pub(super) struct Outbox {
     is_due: BTreeSet<Subject>,
     retries: BTreeMap<Subject, Retry>,
     retry_at: BTreeSet<(Instant, Subject)>,
-    in_flight: usize,
+    /// What is on its way to the host: one event of a subject at most.
+    tickets: BTreeMap<Subject, Ticket>,
     next_ticket: Ticket,
 }
 
@@ -50,7 +51,7 @@ impl Outbox {
             is_due: BTreeSet::new(),
             retries: BTreeMap::new(),
             retry_at: BTreeSet::new(),
-            in_flight: 0,
+            tickets: BTreeMap::new(),
             next_ticket: Ticket(NonZeroU64::MIN),
         }
     }
@@ -91,15 +92,22 @@ impl Outbox {
         None
     }
 
-    pub(super) fn depart(&mut self) -> Ticket {
-        self.in_flight += 1;
+    /// An event of the subject is on its way to the host.
+    pub(super) fn depart(&mut self, subject: Subject) -> Ticket {
         let ticket = self.next_ticket;
         self.next_ticket = Ticket(ticket.0.saturating_add(1));
+        self.tickets.insert(subject, ticket);
         ticket
     }
 
-    pub(super) fn arrive(&mut self) {
-        self.in_flight -= 1;
+    /// It arrived, or was taken back.
+    pub(super) fn arrive(&mut self, subject: Subject) {
+        self.tickets.remove(&subject);
+    }
+
+    /// The event of the subject that is on its way.
+    pub(super) fn ticket(&self, subject: Subject) -> Option<Ticket> {
+        self.tickets.get(&subject).copied()
     }
 
     /// The host refused it: the next try waits, twice as long each time.
@@ -126,6 +134,6 @@ impl Outbox {
 
     /// How many subjects wait, are on their way, or will be tried again.
     pub(super) fn backlog(&self) -> usize {
-        self.due.len() + self.in_flight + self.retry_at.len()
+        self.due.len() + self.tickets.len() + self.retry_at.len()
     }
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::announcement::Announcement;
 use super::file::ContentHash;
-use super::outbox::Ticket;
 use super::table::{FileId, Files};
 use crate::event::RemovedReason;
 use crate::listing::FileName;
@@ -70,19 +69,12 @@ pub(super) struct Replica {
     told: Option<Told>,
     /// What was announced of it last; only where files are messages.
     pub(super) announcement: Option<Box<Announcement>>,
-    pub(super) ticket: Option<Ticket>,
-    /// What the host is told of its contests; for nearly all of them there is none.
-    contested: Option<Box<Contested>>,
+    /// The contest that the host knows of; for nearly all of them there is none.
+    told_contest: Option<Box<Contest>>,
     /// Why the claim ended of the file that the host was told of; else, of the first one that ended since.
     pub(super) removal: Option<RemovedReason>,
     /// `synced` waits for it.
     pub(super) is_awaited: bool,
-}
-
-#[derive(Debug, Default)]
-struct Contested {
-    told: Option<Contest>,
-    ticket: Option<Ticket>,
 }
 
 impl Replica {
@@ -92,8 +84,7 @@ impl Replica {
             claims: Claims::None,
             told: None,
             announcement: None,
-            ticket: None,
-            contested: None,
+            told_contest: None,
             removal: None,
             is_awaited: false,
         }
@@ -164,18 +155,11 @@ impl Replica {
 
     /// The contest that the host knows of.
     pub(super) fn told_contest(&self) -> Option<&Contest> {
-        self.contested.as_ref()?.told.as_ref()
+        self.told_contest.as_deref()
     }
 
     pub(super) fn tell_contest(&mut self, contest: Option<Contest>) {
-        if contest.is_some() || self.contested.is_some() {
-            self.contested.get_or_insert_default().told = contest;
-        }
-    }
-
-    /// A contest on its way to the host.
-    pub(super) fn contest_ticket(&mut self) -> &mut Option<Ticket> {
-        &mut self.contested.get_or_insert_default().ticket
+        self.told_contest = contest.map(Box::new);
     }
 
     /// Why the host should no longer hold it, where nothing is in force.
@@ -185,11 +169,7 @@ impl Replica {
 
     /// Nothing is left to remember.
     pub(super) fn is_forgotten(&self) -> bool {
-        self.claims().is_empty()
-            && self.announcement.is_none()
-            && self.told.is_none()
-            && self.ticket.is_none()
-            && self.contested.as_ref().is_none_or(|contested| contested.ticket.is_none())
+        self.claims().is_empty() && self.announcement.is_none() && self.told.is_none()
     }
 }
 
