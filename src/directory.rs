@@ -12,7 +12,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, linkat, open
 use rustix::io::{Errno, retry_on_intr};
 
 use crate::error::Error;
-use crate::listing::{OtherKind, Seen, Stamp};
+use crate::listing::{Moment, OtherKind, Seen, Stamp};
 use crate::trust::{Breach, TrustPolicy};
 
 /// A directory that is open for one round of listing and reading, and is closed when dropped.
@@ -151,13 +151,11 @@ impl AsFd for Directory {
 #[allow(clippy::unnecessary_cast)]
 pub(crate) fn stamp(stat: &Stat) -> Stamp {
     Stamp {
-        device: stat.st_dev as u64,
         inode: stat.st_ino as u64,
         size: stat.st_size as u64,
-        mtime: stat.st_mtime as i64,
-        ctime: stat.st_ctime as i64,
-        mtime_nanos: stat.st_mtime_nsec as u32,
-        ctime_nanos: stat.st_ctime_nsec as u32,
+        mtime: Moment::new(stat.st_mtime as i64, stat.st_mtime_nsec as u32),
+        ctime: Moment::new(stat.st_ctime as i64, stat.st_ctime_nsec as u32),
+        device: stat.st_dev as u32,
     }
 }
 
@@ -238,8 +236,8 @@ mod tests {
         let seen = Directory::open(dir.path()).unwrap().look_at(OsStr::new("a.json"), true).unwrap();
         let Seen::File(stamp) = seen else { panic!("{seen:?}") };
         let meta = fs::metadata(&path).unwrap();
-        assert_eq!((stamp.device, stamp.inode, stamp.size), (meta.dev(), meta.ino(), 4));
-        assert_eq!((stamp.mtime, stamp.mtime_nanos), (-2, 500_000_000));
-        assert_eq!((stamp.ctime, i64::from(stamp.ctime_nanos)), (meta.ctime(), meta.ctime_nsec()));
+        assert_eq!((u64::from(stamp.device), stamp.inode, stamp.size), (meta.dev(), meta.ino(), 4));
+        assert_eq!(stamp.mtime, Moment::new(-2, 500_000_000));
+        assert_eq!(stamp.ctime, Moment::new(meta.ctime(), u32::try_from(meta.ctime_nsec()).unwrap()));
     }
 }

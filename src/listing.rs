@@ -1,39 +1,90 @@
 //! [pure] The words that scan, read and reconcile share: names, stamps, listings, processes. Nothing here does anything.
 
+use std::borrow::Borrow;
+use std::cmp::Ordering;
 use std::ffi::OsStr;
+use std::fmt;
 use std::num::NonZeroI64;
-use std::sync::Arc;
+use std::ops::Deref;
+use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
-/// The name of a file in the watched directory, without the directory. Interned: the scanner and the core share one.
-pub(crate) type FileName = Arc<OsStr>;
+use triomphe::ThinArc;
+
+/// The name of a file in the watched directory, without the directory. Interned: the scanner and the core share one, and
+/// to hold it costs a pointer.
+#[derive(Clone)]
+pub(crate) struct FileName(ThinArc<(), u8>);
+
+impl FileName {
+    /// Whether the two are one in memory too: a short way to learn that they are the same.
+    pub(crate) fn is_shared_with(&self, other: &Self) -> bool {
+        std::ptr::eq(self.0.as_ptr(), other.0.as_ptr())
+    }
+}
+
+impl From<&OsStr> for FileName {
+    fn from(name: &OsStr) -> Self {
+        Self(ThinArc::from_header_and_slice((), name.as_bytes()))
+    }
+}
+
+impl Deref for FileName {
+    type Target = OsStr;
+
+    fn deref(&self) -> &OsStr {
+        OsStr::from_bytes(&self.0.slice)
+    }
+}
+
+impl Borrow<OsStr> for FileName {
+    fn borrow(&self) -> &OsStr {
+        self
+    }
+}
+
+impl PartialEq for FileName {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for FileName {}
+
+impl PartialOrd for FileName {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// By the bytes.
+impl Ord for FileName {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (**self).cmp(&**other)
+    }
+}
+
+impl fmt::Debug for FileName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
 
 /// What `stat` says of a file, each in full resolution. Different in any field means "may have changed"; equal does not
 /// mean "unchanged" until the stamp has settled.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Stamp {
-    pub(crate) device: u64,
     pub(crate) inode: u64,
     pub(crate) size: u64,
-    pub(crate) mtime: i64,
-    pub(crate) ctime: i64,
-    pub(crate) mtime_nanos: u32,
-    pub(crate) ctime_nanos: u32,
-}
-
-impl Stamp {
-    pub(crate) fn mtime(&self) -> Moment {
-        Moment::new(self.mtime, self.mtime_nanos)
-    }
-
-    pub(crate) fn ctime(&self) -> Moment {
-        Moment::new(self.ctime, self.ctime_nanos)
-    }
+    pub(crate) mtime: Moment,
+    pub(crate) ctime: Moment,
+    /// All that Linux has of it: 12 bits and 20.
+    pub(crate) device: u32,
 }
 
 /// A time that a file system gave, in nanoseconds from the start of 1970. Times before 1677 and after 2262 become the
 /// first and the last one that there is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Moment(NonZeroI64);
 
 impl Moment {
@@ -41,8 +92,20 @@ impl Moment {
     const FIRST: NonZeroI64 = NonZeroI64::new(1).expect("BUG: 1 is not 0");
 
     pub(crate) fn new(seconds: i64, nanos: u32) -> Self {
-        let nanos = seconds.saturating_mul(1_000_000_000).saturating_add(i64::from(nanos));
+        let nanos = seconds.checked_mul(1_000_000_000).and_then(|whole| whole.checked_add(i64::from(nanos)));
+        let nanos = nanos.unwrap_or(if seconds < 0 { i64::MIN } else { i64::MAX });
         Self(NonZeroI64::new(nanos).unwrap_or(Self::FIRST))
+    }
+
+    /// Whether it lies between two seconds: the file system has a clock that is finer.
+    pub(crate) fn is_fine(self) -> bool {
+        let is_known = ![Self::FIRST, NonZeroI64::MIN, NonZeroI64::MAX].contains(&self.0);
+        is_known && self.0.get() % 1_000_000_000 != 0
+    }
+
+    #[cfg(test)]
+    pub(crate) fn after(self, nanos: i64) -> Self {
+        Self(NonZeroI64::new(self.0.get() + nanos).unwrap_or(Self::FIRST))
     }
 
     pub(crate) fn millis(self) -> i64 {

@@ -140,7 +140,7 @@ impl Registry {
     }
 
     /// Writes a change; true if there was one.
-    pub(crate) fn set(&self, replica: ReplicaKey, handoff: Option<Arc<Handoff>>) -> bool {
+    pub(crate) fn set(&self, replica: ReplicaKey, handoff: Option<Handoff>) -> bool {
         let mut guard = self.shared.state.lock();
         let state = &mut *guard;
         let is_ready = handoff.as_ref().is_some_and(|handoff| handoff.is_ready());
@@ -149,7 +149,7 @@ impl Registry {
             None => state.handoffs.take(&replica),
         };
         let changed = match (&before, &handoff) {
-            (Some(before), Some(now)) => !Arc::ptr_eq(&before.0, now),
+            (Some(before), Some(now)) => !before.0.is_shared_with(now),
             (before, now) => before.is_some() != now.is_some(),
         };
         let was_ready = before.is_some_and(|before| before.0.is_ready());
@@ -167,7 +167,7 @@ impl Registry {
         self.shared.changed.notify_all();
     }
 
-    fn all(&self) -> Vec<Arc<Handoff>> {
+    fn all(&self) -> Vec<Handoff> {
         self.shared.state.lock().handoffs.iter().map(|key| key.0.clone()).collect()
     }
 

@@ -3,13 +3,12 @@
 use std::borrow::Borrow;
 use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
 
 use crate::payload::Handoff;
 
 /// The key of a replica: any handoff that speaks of it. Ordered by pool, then replica.
 #[derive(Clone, Debug)]
-pub(crate) struct ReplicaKey(pub(crate) Arc<Handoff>);
+pub(crate) struct ReplicaKey(pub(crate) Handoff);
 
 /// What a key can be looked up by: another key, or a borrowed pair of ids.
 pub(crate) trait ReplicaIds {
@@ -57,7 +56,7 @@ impl Ord for dyn ReplicaIds + '_ {
 
 impl PartialEq for ReplicaKey {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0) || self.ids() == other.ids()
+        self.0.is_shared_with(&other.0) || self.ids() == other.ids()
     }
 }
 

@@ -214,7 +214,7 @@ impl Scanner {
             known.absent = absent;
             match entries.get_mut(index) {
                 Some(entry) => {
-                    if !Arc::ptr_eq(&entry.name, &known.name) {
+                    if !entry.name.is_shared_with(&known.name) {
                         entry.name = known.name.clone();
                     }
                     entry.seen = seen;
@@ -288,7 +288,7 @@ fn keeps_its_stamp(directory: &Directory, stamp: &Stamp) -> bool {
         Ok(stat) => !stat.stx_attributes.contains(StatxAttributes::ENCRYPTED),
         Err(_) => false,
     };
-    stamp.ctime_nanos != 0 && local() && plain()
+    stamp.ctime.is_fine() && local() && plain()
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]

@@ -1,17 +1,37 @@
 //! [pure] The compact form: what the core and the registry keep of every replica.
 
 use std::fmt;
+use std::hash::{DefaultHasher, Hasher};
 
 use serde_json::{Map, Value};
+use triomphe::ThinArc;
 
 use super::{HandoffPayload, Model};
 use crate::error::Error;
 
-/// A checked handoff in one allocation: its ids, which are asked for all the time, and behind them every other field,
-/// which is decoded when a host wants to see it. It takes about a quarter of the memory of a [`HandoffPayload`].
-pub(crate) struct Handoff {
-    /// `pool_id`, `replica_id`, and the fields as [`Writer`] puts them, one after the other.
-    bytes: Box<[u8]>,
+/// A hash of a file's bytes: what makes two versions of one file different.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ContentHash(pub(crate) u64);
+
+impl ContentHash {
+    pub(crate) fn of(bytes: &[u8]) -> Self {
+        let mut hasher = DefaultHasher::new();
+        hasher.write(bytes);
+        Self(hasher.finish())
+    }
+}
+
+/// A checked handoff, in one allocation that all who hold it share: its ids, which are asked for all the time, and behind
+/// them every other field, which is decoded when a host wants to see it. It takes about a quarter of the memory of a
+/// [`HandoffPayload`].
+#[derive(Clone)]
+pub(crate) struct Handoff(
+    /// Behind the head: `pool_id`, `replica_id`, and the fields as [`Writer`] puts them, one after the other.
+    ThinArc<Head, u8>,
+);
+
+struct Head {
+    hash: ContentHash,
     /// 0 for none: a handoff never names it.
     pid: u32,
     /// The lengths of the ids less one, as an id has 1 to 256 bytes.
@@ -21,12 +41,18 @@ pub(crate) struct Handoff {
 }
 
 impl Handoff {
-    /// As [`HandoffPayload::parse`], with the same errors.
-    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, Error> {
-        HandoffPayload::parse(bytes).map(|payload| Self::new(&payload))
+    /// As [`HandoffPayload::parse`], with the same errors. The hash is that of the bytes.
+    pub(crate) fn parse(bytes: &[u8], hash: ContentHash) -> Result<Self, Error> {
+        HandoffPayload::parse(bytes).map(|payload| Self::new(&payload, hash))
     }
 
-    fn new(payload: &HandoffPayload) -> Self {
+    /// The handoff of a document.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn of(document: &[u8]) -> Result<Self, Error> {
+        Self::parse(document, ContentHash::of(document))
+    }
+
+    fn new(payload: &HandoffPayload, hash: ContentHash) -> Self {
         let length = |id: &str| u8::try_from(id.len() - 1).expect("BUG: a checked id has 1 to 256 bytes");
         let mut writer = Writer(Vec::with_capacity(256));
         writer.0.extend_from_slice(payload.pool_id.as_bytes());
@@ -48,13 +74,24 @@ impl Handoff {
             writer.text(Some(flag));
         }
         writer.extra(&payload.extra);
-        Self {
+        let head = Head {
+            hash,
             pid: payload.pid.unwrap_or(0),
             pool_id: length(&payload.pool_id),
             replica_id: length(&payload.replica_id),
             ready: payload.ready,
-            bytes: writer.0.into_boxed_slice(),
-        }
+        };
+        Self(ThinArc::from_header_and_slice(head, &writer.0))
+    }
+
+    /// The hash of the bytes that it was parsed from.
+    pub(crate) fn hash(&self) -> ContentHash {
+        self.head().hash
+    }
+
+    /// Whether the two are one in memory.
+    pub(crate) fn is_shared_with(&self, other: &Self) -> bool {
+        std::ptr::eq(self.0.as_ptr(), other.0.as_ptr())
     }
 
     pub(crate) fn pool_id(&self) -> &str {
@@ -67,20 +104,21 @@ impl Handoff {
 
     /// The same as `pool_id` and `replica_id`.
     pub(crate) fn id_bytes(&self) -> (&[u8], &[u8]) {
-        self.bytes[..self.fields_begin()].split_at(self.pool_end())
+        self.0.slice[..self.fields_begin()].split_at(self.pool_end())
     }
 
     pub(crate) fn is_ready(&self) -> bool {
-        self.ready != Some(false)
+        self.head().ready != Some(false)
     }
 
     pub(crate) fn pid(&self) -> Option<u32> {
-        (self.pid != 0).then_some(self.pid)
+        let pid = self.head().pid;
+        (pid != 0).then_some(pid)
     }
 
     /// The whole handoff, decoded anew: less than a microsecond, but not for comparisons in a loop.
     pub(crate) fn payload(&self) -> HandoffPayload {
-        let mut reader = Reader(&self.bytes[self.fields_begin()..]);
+        let mut reader = Reader(&self.0.slice[self.fields_begin()..]);
         let url = reader.text().expect("BUG: a handoff has a URL");
         let mut payload = HandoffPayload::bare(self.pool_id().to_owned(), self.replica_id().to_owned(), url);
         payload.engine = reader.text();
@@ -94,22 +132,26 @@ impl Handoff {
         payload.flags = reader.number().map(|count| (0..count).map_while(|_| reader.text()).collect());
         payload.extra = reader.extra();
         payload.pid = self.pid();
-        payload.ready = self.ready;
+        payload.ready = self.head().ready;
         payload
     }
 
     /// What it occupies beyond its own size.
     #[cfg(test)]
     pub(super) fn heap_bytes(&self) -> usize {
-        self.bytes.len()
+        size_of::<Head>() + self.0.slice.len()
+    }
+
+    fn head(&self) -> &Head {
+        &self.0.header.header
     }
 
     fn pool_end(&self) -> usize {
-        usize::from(self.pool_id) + 1
+        usize::from(self.head().pool_id) + 1
     }
 
     fn fields_begin(&self) -> usize {
-        self.pool_end() + usize::from(self.replica_id) + 1
+        self.pool_end() + usize::from(self.head().replica_id) + 1
     }
 }
 
@@ -171,9 +213,7 @@ impl Reader<'_> {
 /// Equal when they say the same, in whatever order and with whatever white space.
 impl PartialEq for Handoff {
     fn eq(&self, other: &Self) -> bool {
-        let ids = |it: &Self| (it.pid, it.ready, it.pool_id, it.replica_id);
-        (ids(self) == ids(other) && self.bytes == other.bytes)
-            || (ids(self) == ids(other) && self.id_bytes() == other.id_bytes() && self.payload() == other.payload())
+        self.is_shared_with(other) || self.id_bytes() == other.id_bytes() && self.payload() == other.payload()
     }
 }
 

@@ -19,7 +19,7 @@ use crate::error::Error;
 
 pub(crate) use check::check_ids;
 #[allow(unused_imports)]
-pub(crate) use handoff::Handoff;
+pub(crate) use handoff::{ContentHash, Handoff};
 
 /// One handoff: what an engine-provisioner says of a running engine.
 ///

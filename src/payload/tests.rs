@@ -15,7 +15,7 @@ fn refusal(document: impl AsRef<[u8]>) -> Error {
     let document = document.as_ref();
     let shown = || crate::error::excerpt(&String::from_utf8_lossy(document));
     let error = HandoffPayload::parse(document).err().unwrap_or_else(|| panic!("accepted: {}", shown()));
-    assert_eq!(Handoff::parse(document).unwrap_err(), error);
+    assert_eq!(Handoff::of(document).unwrap_err(), error);
     assert!(error.message().len() < 400, "{error}");
     assert!(error.field().is_none_or(|field| field.len() < 60), "{error}");
     assert!(!error.message().contains(" at line "), "{error}");
@@ -299,7 +299,7 @@ fn lengths_end_where_they_are_said_to() {
     let id = "ä".repeat(128);
     let url = |bytes: usize| format!("http://{}", "h".repeat(bytes - 7));
     let payload = HandoffPayload::new(&*id, &*id, url(2048)).unwrap();
-    let handoff = Handoff::parse(&serde_json::to_vec(&payload).unwrap()).unwrap();
+    let handoff = Handoff::of(&serde_json::to_vec(&payload).unwrap()).unwrap();
     assert_eq!((handoff.pool_id(), handoff.replica_id()), (&*id, &*id));
     assert_eq!(handoff.payload(), payload);
     let error = HandoffPayload::new("p", format!("{id}r"), url(9)).unwrap_err();
@@ -429,7 +429,7 @@ fn hosts_may_decode_it_with_serde() {
 #[test]
 fn the_compact_form_says_the_same_in_little_memory() {
     let text = include_bytes!("../../tests/handoffs/accept/pool-0-r0.json");
-    let handoff = Handoff::parse(text).unwrap();
+    let handoff = Handoff::of(text).unwrap();
     assert_eq!((handoff.pool_id(), handoff.replica_id(), handoff.pid()), ("pool-0", "r0", Some(12345)));
     assert!(handoff.is_ready());
     assert_eq!(handoff.payload(), HandoffPayload::parse(text).unwrap());
@@ -439,13 +439,13 @@ fn the_compact_form_says_the_same_in_little_memory() {
 
     let spread = br#"{ "http_endpoint": "http://localhost:8080", "slots_total": 4, "engine": "llamacpp", "ready": null,
         "replica_id": "r0", "pool_id": "pool-0", "pid": 12345, "device_mask": "0", "engine_version": "b\u0031234" }"#;
-    let same = Handoff::parse(spread).unwrap();
+    let same = Handoff::of(spread).unwrap();
     assert_eq!(same, handoff);
     assert!(same.heap_bytes() <= handoff.heap_bytes());
-    let other = Handoff::parse(br#"{"pool_id":"pool-0","replica_id":"r0","url":"http://localhost:8081"}"#).unwrap();
+    let other = Handoff::of(br#"{"pool_id":"pool-0","replica_id":"r0","url":"http://localhost:8081"}"#).unwrap();
     assert_ne!(other, handoff);
     assert_eq!(format!("{other:?}").matches("localhost:8081").count(), 1);
-    let withdrawn = Handoff::parse(include_bytes!("../../tests/handoffs/withdraw/ready-false.json")).unwrap();
+    let withdrawn = Handoff::of(include_bytes!("../../tests/handoffs/withdraw/ready-false.json")).unwrap();
     assert_eq!((withdrawn.is_ready(), withdrawn.pid()), (false, None));
 }
 
@@ -511,7 +511,7 @@ proptest! {
         for text in [serde_json::to_string(&payload).unwrap(), serde_json::to_string_pretty(&payload).unwrap()] {
             prop_assert_eq!(&HandoffPayload::parse(text.as_bytes()).unwrap(), &payload);
             prop_assert_eq!(&serde_json::from_str::<HandoffPayload>(&text).unwrap(), &payload);
-            let handoff = Handoff::parse(text.as_bytes()).unwrap();
+            let handoff = Handoff::of(text.as_bytes()).unwrap();
             prop_assert_eq!(&handoff.payload(), &payload);
             prop_assert_eq!(handoff.pool_id(), &payload.pool_id);
             prop_assert_eq!(handoff.replica_id(), &payload.replica_id);
@@ -538,7 +538,7 @@ proptest! {
             text.splice(from..to, PIECES[piece].bytes());
         }
         match HandoffPayload::parse(&text) {
-            Ok(payload) => prop_assert_eq!(Handoff::parse(&text).unwrap().payload(), payload),
+            Ok(payload) => prop_assert_eq!(Handoff::of(&text).unwrap().payload(), payload),
             Err(error) => {
                 refusal(&text);
                 // One grammar: what is called JSON here is JSON to serde_json, and the other way round.

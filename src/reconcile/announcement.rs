@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use super::Reconciler;
-use super::file::{ContentHash, LOOK_AGAIN, Version};
+use super::file::{LOOK_AGAIN, Version};
 use super::follow::Before;
 use super::leftover::{Followed, process_of};
 use super::outbox::Subject;
@@ -19,6 +19,7 @@ use super::table::{FileId, ReplicaId};
 use crate::config::Mode;
 use crate::event::RemovedReason;
 use crate::listing::{FileName, Process};
+use crate::payload::ContentHash;
 
 /// What is remembered where files are messages.
 #[derive(Debug)]
@@ -108,7 +109,7 @@ impl Reconciler {
             let id = self.announcements.as_mut()?.taken.as_mut()?.pop_first()?;
             let Some(file) = self.files.get(id) else { continue };
             let Some((version, replica)) = file.version.as_ref().zip(file.replica) else { continue };
-            let (name, hash, replica) = (file.name.clone(), version.hash, Subject::Replica(replica));
+            let (name, hash, replica) = (file.name.clone(), version.handoff.hash(), Subject::Replica(replica));
             // What came meanwhile is on its way, and this comes again when it has been taken.
             if !self.is_different(replica) && self.outbox.ticket(replica).is_none() {
                 return Some((id, name, hash));

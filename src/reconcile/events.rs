@@ -153,7 +153,7 @@ impl Reconciler {
     /// What the host should hold of a replica: nothing where no file claims it, or the one in force says "not ready".
     fn desired_of(&self, replica: &Replica) -> Option<Told> {
         let (file, version) = self.in_force_of(replica)?;
-        let told = || Told { file: file.clone(), hash: version.hash, handoff: version.handoff.clone() };
+        let told = || Told { file: file.clone(), handoff: version.handoff.clone() };
         version.handoff.is_ready().then(told)
     }
 

@@ -3,12 +3,11 @@
 //! In: what a listing saw under the name, what a read gave. Out: a [`Step`], which says what became of it; the
 //! reconciler draws the consequences for replicas, events and timers.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind};
 use crate::listing::{FileName, Moment, OtherKind, Process, Seen, Stamp};
-use crate::payload::Handoff;
+use crate::payload::{ContentHash, Handoff};
 use crate::trust::Breach;
 
 use super::leftover::{Identity, Leftover, process_of};
@@ -26,10 +25,6 @@ pub(super) const CONFIRM: Duration = Duration::from_millis(50);
 
 /// The same number everywhere.
 const ENOENT: i32 = 2;
-
-/// A hash of a file's bytes: what makes two versions of one file different.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct ContentHash(pub(crate) u64);
 
 /// Why a file gives no handoff; "the same reason" is told once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +71,7 @@ pub(crate) enum Document {
         recent: bool,
         moved: bool,
         hash: ContentHash,
-        handoff: Result<Arc<Handoff>, Error>,
+        handoff: Result<Handoff, Error>,
         process: Option<Process>,
     },
     /// No content that could be taken; the stamp is known where the file could at least be opened.
@@ -90,8 +85,7 @@ pub(crate) enum Document {
 /// The version of a file that is in force.
 #[derive(Clone, Debug)]
 pub(super) struct Version {
-    pub(super) handoff: Arc<Handoff>,
-    pub(super) hash: ContentHash,
+    pub(super) handoff: Handoff,
     /// Decides between two files that claim one replica.
     pub(super) mtime: Moment,
     /// When the file became what it is, for the latency. `None` if it was there at the start.
@@ -301,10 +295,10 @@ impl File {
             Document::Content { stamp, recent, moved, hash, handoff, process } => {
                 self.found(began, now, stamp);
                 match handoff {
-                    Ok(handoff) => match self.is_leftover(hash, stamp.mtime(), &handoff, process) {
+                    Ok(handoff) => match self.is_leftover(hash, stamp.mtime, &handoff, process) {
                         Some(error) => self.faulty(now, Fault::Stale(hash), error, settle_time, Again::Read),
                         // What came after the start is recent whatever the wall clock says.
-                        None => self.good(now, stamp, !moved && (recent || !self.initial), hash, handoff),
+                        None => self.good(now, stamp, !moved && (recent || !self.initial), handoff),
                     },
                     Err(error) => self.faulty(now, Fault::Content(hash), error, settle_time, Again::Read),
                 }
@@ -373,10 +367,10 @@ impl File {
         }
     }
 
-    fn good(&mut self, now: Instant, stamp: Stamp, recent: bool, hash: ContentHash, handoff: Arc<Handoff>) -> Step {
-        let mtime = stamp.mtime();
+    fn good(&mut self, now: Instant, stamp: Stamp, recent: bool, handoff: Handoff) -> Step {
+        let (mtime, hash) = (stamp.mtime, handoff.hash());
         if let Some(version) = &mut self.version
-            && version.hash == hash
+            && version.handoff.hash() == hash
         {
             version.mtime = mtime;
             self.decide();
@@ -384,7 +378,7 @@ impl File {
         }
         // A rename, as of a file that was finished elsewhere, leaves the ctime behind the mtime; a write makes them one.
         // The first version of an inode, too, may be overwritten already when it is first read.
-        let written = recent && mtime == stamp.ctime();
+        let written = recent && mtime == stamp.ctime;
         if written || self.version.is_some() && self.in_place {
             let since = match self.undecided() {
                 Some(Undecided::Candidate { hash: same, since }) if *same == hash => *since,
@@ -395,8 +389,8 @@ impl File {
                 return Step::ReadAt(since + CONFIRM);
             }
         }
-        let changed = (!self.initial).then_some(stamp.ctime());
-        self.version = Some(Version { handoff, hash, mtime, changed, process: None });
+        let changed = (!self.initial).then_some(stamp.ctime);
+        self.version = Some(Version { handoff, mtime, changed, process: None });
         self.decide();
         Step::Accepted
     }

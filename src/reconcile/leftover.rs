@@ -19,11 +19,11 @@ use super::file::Verdict;
 use super::file::{File, Step, Version};
 use super::follow::Before;
 use super::table::{FileId, ReplicaId};
-use super::{ContentHash, Fault, Reconciler};
+use super::{Fault, Reconciler};
 use crate::error::{Error, ErrorKind};
 use crate::event::RemovedReason;
 use crate::listing::{Life, Moment, Process};
-use crate::payload::Handoff;
+use crate::payload::{ContentHash, Handoff};
 
 /// By how much a file may be older than its process and still be its handoff, in milliseconds: the coarsest clock of a
 /// file system stands 2 s behind, and a leap second and the rounding of the ticks are less than another one.
@@ -118,7 +118,7 @@ impl File {
         process: Option<Process>,
     ) -> Option<Error> {
         let (process, pid) = (process?, process_of(handoff)?);
-        if self.version.as_ref().is_some_and(|version| version.hash == hash) {
+        if self.version.as_ref().is_some_and(|version| version.handoff.hash() == hash) {
             return None;
         }
         if let Some(known) = self.leftover.as_ref().filter(|known| (known.hash, known.mtime) == (hash, mtime)) {
@@ -133,10 +133,10 @@ impl File {
     fn expire(&mut self, error: Error) -> Option<Version> {
         let version = self.version.take()?;
         if self.verdict.is_none() && !self.is_undecided() {
-            let fault = Fault::Stale(version.hash);
+            let fault = Fault::Stale(version.handoff.hash());
             self.verdict = Some(Box::new(Verdict { fault, error: error.clone(), told: false }));
         }
-        self.leftover = Some(Box::new(Leftover { hash: version.hash, mtime: version.mtime, error }));
+        self.leftover = Some(Box::new(Leftover { hash: version.handoff.hash(), mtime: version.mtime, error }));
         Some(version)
     }
 }

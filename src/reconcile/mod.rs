@@ -29,20 +29,19 @@ pub(crate) mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::config::Settings;
 use crate::error::Error;
 use crate::event::HandoffEvent;
 use crate::listing::{FileName, Listing, Moment};
-use crate::payload::Handoff;
+use crate::payload::{ContentHash, Handoff};
 use crate::replica::ReplicaKey;
 
 use announcement::Announcements;
 pub(crate) use announcement::Taken;
 use events::Flight;
-pub(crate) use file::{ContentHash, Document, Fault};
+pub(crate) use file::{Document, Fault};
 use file::{File, Step};
 use follow::Before;
 use leftover::Followed;
@@ -66,7 +65,7 @@ pub(crate) struct Parcel {
 #[derive(Clone, Debug)]
 pub(crate) struct RegistryChange {
     pub(crate) replica: ReplicaKey,
-    pub(crate) handoff: Option<Arc<Handoff>>,
+    pub(crate) handoff: Option<Handoff>,
 }
 
 /// The figures of the core, for the stats.
@@ -230,8 +229,7 @@ impl Reconciler {
         let handoff = file.version.as_ref().map(|version| version.handoff.clone());
         file.read_queued = false;
         let step = file.read(began, now, document, self.settle_time);
-        let ends_claim =
-            self.announcements.is_none() && step == Step::Accepted && file.ends_claim_of(handoff.as_deref());
+        let ends_claim = self.announcements.is_none() && step == Step::Accepted && file.ends_claim_of(handoff.as_ref());
         if ends_claim && !self.round_open {
             self.relist = true;
             self.schedule.scan_by(now);
@@ -371,9 +369,9 @@ impl Reconciler {
     }
 
     /// The version in force of a file, if it is this one: it need not be parsed again.
-    pub(crate) fn in_force(&self, file: FileId, hash: ContentHash) -> Option<Arc<Handoff>> {
+    pub(crate) fn in_force(&self, file: FileId, hash: ContentHash) -> Option<Handoff> {
         let version = self.files.get(file)?.version.as_ref()?;
-        (version.hash == hash).then(|| version.handoff.clone())
+        (version.handoff.hash() == hash).then(|| version.handoff.clone())
     }
 
     /// Why the directory is unavailable, if it is.

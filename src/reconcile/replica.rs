@@ -1,9 +1,6 @@
 //! [pure] One replica: which files claim it, and what the host was told of it.
 
-use std::sync::Arc;
-
 use super::announcement::Announcement;
-use super::file::ContentHash;
 use super::table::{FileId, Files};
 use crate::event::RemovedReason;
 use crate::listing::FileName;
@@ -14,14 +11,13 @@ use crate::replica::ReplicaKey;
 #[derive(Clone, Debug)]
 pub(super) struct Told {
     pub(super) file: FileName,
-    pub(super) hash: ContentHash,
-    pub(super) handoff: Arc<Handoff>,
+    pub(super) handoff: Handoff,
 }
 
 /// The same version of the same file.
 impl PartialEq for Told {
     fn eq(&self, other: &Self) -> bool {
-        self.hash == other.hash && self.file == other.file
+        self.handoff.hash() == other.handoff.hash() && self.file == other.file
     }
 }
 
@@ -40,7 +36,8 @@ enum Claims {
     None,
     /// Nearly always.
     One(FileId),
-    Several(Box<[FileId]>),
+    #[allow(clippy::box_collection)] // A word less in each replica.
+    Several(Box<Vec<FileId>>),
 }
 
 impl Claims {
@@ -48,7 +45,7 @@ impl Claims {
         match *claims {
             [] => Self::None,
             [only] => Self::One(only),
-            _ => Self::Several(claims.into_boxed_slice()),
+            _ => Self::Several(Box::new(claims)),
         }
     }
 

@@ -4,7 +4,6 @@
 //! event on its way for example, finds nothing.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use slotmap::{SlotMap, new_key_type};
 
@@ -67,7 +66,7 @@ impl Files {
         for (place, id) in self.order.iter().enumerate() {
             let Some(file) = self.files.get_mut(*id) else { continue };
             // In nearly all polls the two sides share all their names.
-            let same = entries.next_if(|entry| Arc::ptr_eq(&entry.name, &file.name)).or_else(|| {
+            let same = entries.next_if(|entry| entry.name.is_shared_with(&file.name)).or_else(|| {
                 while let Some(entry) = entries.next_if(|entry| entry.name < file.name) {
                     created.push((place, entry));
                 }

@@ -7,9 +7,9 @@ use crate::deliver::loom_tests::every_order;
 
 const FAR: Duration = Duration::from_secs(3600);
 
-fn ready() -> (ReplicaKey, Arc<Handoff>) {
+fn ready() -> (ReplicaKey, Handoff) {
     let text = r#"{"pool_id":"p","replica_id":"r","url":"http://localhost:1"}"#;
-    let handoff = Arc::new(Handoff::parse(text.as_bytes()).unwrap());
+    let handoff = Handoff::of(text.as_bytes()).unwrap();
     (ReplicaKey(handoff.clone()), handoff)
 }
 

@@ -5,6 +5,7 @@
 //! memory: no sorting, no allocation.
 
 use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 
 use crate::listing::FileName;
 
@@ -28,9 +29,9 @@ pub(super) struct Names {
     /// The names of the listing under way, one after the other, each with a NUL behind it: no name has one inside.
     /// Empty as long as they are those of the last listing.
     raw: Vec<u8>,
-    /// The same of the last listing that was complete.
-    last_raw: Vec<u8>,
-    /// How much of `last_raw` the listing under way has repeated; `None` once it differs.
+    /// The last listing that was complete: the places of its names in `known`. `None` where names were forgotten since.
+    last: Option<Vec<u32>>,
+    /// How much of `last` the listing under way has repeated; `None` once it differs.
     repeats: Option<usize>,
 }
 
@@ -44,9 +45,9 @@ impl Names {
     /// Adds a name to the listing under way, in whatever order and as often as the directory says.
     pub(super) fn push(&mut self, name: &[u8]) {
         if let Some(at) = self.repeats {
-            let rest = &self.last_raw[at..];
-            if rest.starts_with(name) && rest.get(name.len()) == Some(&0) {
-                self.repeats = Some(at + name.len() + 1);
+            let place = self.last.as_ref().and_then(|last| last.get(at));
+            if place.is_some_and(|place| self.known[*place as usize].name.as_bytes() == name) {
+                self.repeats = Some(at + 1);
                 return;
             }
             self.differs_from(at);
@@ -59,28 +60,35 @@ impl Names {
     pub(super) fn finish(&mut self) {
         if let Some(at) = self.repeats {
             // The common case of a directory that is listed again: then `listed` also stands as it is.
-            if at == self.last_raw.len() {
+            if self.last.as_ref().is_some_and(|last| at == last.len()) {
                 return;
             }
             self.differs_from(at);
         }
-        let mut listed: Vec<&[u8]> = self.raw.split(|&byte| byte == 0).filter(|name| !name.is_empty()).collect();
-        // A directory may show a name twice when it is renamed while being listed.
+        // Each with its place in the listing.
+        let names = self.raw.split(|&byte| byte == 0).filter(|name| !name.is_empty());
+        let mut listed: Vec<(&[u8], u32)> = names.zip(0..).collect();
         listed.sort_unstable();
-        listed.dedup();
+        let mut places = vec![0; listed.len()];
 
-        let mut merged = Vec::with_capacity(listed.len());
+        let mut merged: Vec<Known> = Vec::with_capacity(listed.len());
         self.unlisted = 0;
         let mut known = std::mem::take(&mut self.known).into_iter().peekable();
-        for name in listed {
+        for (name, place) in listed {
+            // A directory may show a name twice when it is renamed while being listed.
+            if merged.last().is_some_and(|last| last.name.as_bytes() == name) {
+                places[place as usize] = merged.len() as u32 - 1;
+                continue;
+            }
             while let Some(other) = known.next_if(|known| known.name.as_encoded_bytes() < name) {
                 merged.push(Known { listed: false, ..other });
                 self.unlisted += 1;
             }
             merged.push(match known.next_if(|known| known.name.as_encoded_bytes() == name) {
                 Some(same) => Known { listed: true, ..same },
-                None => Known { name: intern(name), listed: true, absent: false },
+                None => Known { name: FileName::from(OsStr::from_bytes(name)), listed: true, absent: false },
             });
+            places[place as usize] = merged.len() as u32 - 1;
         }
         for other in known {
             merged.push(Known { listed: false, ..other });
@@ -88,16 +96,18 @@ impl Names {
         }
         self.known = merged;
         self.known.shrink_to_fit();
+        self.last = Some(places);
         // Names change rarely: what only their change needs is not kept.
-        self.last_raw = std::mem::take(&mut self.raw);
-        self.last_raw.shrink_to_fit();
+        self.raw = Vec::new();
     }
 
     /// The listing under way is that of the last time up to there.
     fn differs_from(&mut self, at: usize) {
         self.repeats = None;
-        self.raw.reserve(self.last_raw.len());
-        self.raw.extend_from_slice(&self.last_raw[..at]);
+        for place in self.last.iter().flatten().take(at) {
+            self.raw.extend_from_slice(self.known[*place as usize].name.as_bytes());
+            self.raw.push(0);
+        }
     }
 
     /// All known names, sorted by their bytes.
@@ -119,6 +129,7 @@ impl Names {
     /// listing can be taken at its word.
     pub(super) fn forget(&mut self, quiet: bool) {
         self.known.retain(|known| known.stays(quiet));
+        self.last = None;
         self.unlisted = self.known.iter().filter(|known| !known.listed).count();
     }
 }
@@ -137,16 +148,14 @@ pub(super) fn fit<T>(buffer: &mut Vec<T>) {
     }
 }
 
-#[cfg(unix)]
-fn intern(name: &[u8]) -> FileName {
-    use std::os::unix::ffi::OsStrExt;
-    FileName::from(OsStr::from_bytes(name))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
-    use std::sync::Arc;
 
     fn list(names: &mut Names, listed: &[&str]) -> Vec<(String, bool)> {
         names.start();
@@ -173,10 +182,10 @@ mod tests {
         let before: Vec<FileName> = names.known().iter().map(|known| known.name.clone()).collect();
         for order in [["c", "a", "b"], ["a", "b", "c"]] {
             list(&mut names, &order);
-            assert!(names.known().iter().zip(&before).all(|(known, name)| Arc::ptr_eq(&known.name, name)));
+            assert!(names.known().iter().zip(&before).all(|(known, name)| known.name.is_shared_with(name)));
         }
         assert_eq!(list(&mut names, &["d", "b", "0"]).len(), 5);
-        assert!(Arc::ptr_eq(&names.known()[2].name, &before[1]));
+        assert!(names.known()[2].name.is_shared_with(&before[1]));
     }
 
     #[test]
@@ -209,6 +218,34 @@ mod tests {
         assert!(!names.has_unlisted());
     }
 
+    proptest! {
+        /// Any listings, with names that come twice, against a set: what they show, and what was not yet known to be gone.
+        #[test]
+        fn are_those_of_the_last_listing_and_those_that_may_still_be_there(
+            rounds in vec((vec(0..6u8, 0..8), vec(any::<bool>(), 6), any::<bool>()), 1..12)
+        ) {
+            let mut names = Names::default();
+            let mut model: BTreeMap<u8, bool> = BTreeMap::new();
+            for (listed, absent, quiet) in rounds {
+                for _ in 0..2 {
+                    let texts: Vec<String> = listed.iter().map(u8::to_string).collect();
+                    let shown = list(&mut names, &texts.iter().map(String::as_str).collect::<Vec<_>>());
+                    model.values_mut().for_each(|is_listed| *is_listed = false);
+                    model.extend(listed.iter().map(|name| (*name, true)));
+                    let expected: Vec<_> = model.iter().map(|(name, is_listed)| (name.to_string(), *is_listed)).collect();
+                    prop_assert_eq!(&shown, &expected);
+                    prop_assert_eq!(names.has_unlisted(), model.values().any(|is_listed| !is_listed));
+                }
+                let is_absent = |name: &u8| absent[usize::from(*name)];
+                for (known, name) in names.known_mut().iter_mut().zip(model.keys()) {
+                    known.absent = is_absent(name);
+                }
+                names.forget(quiet);
+                model.retain(|name, is_listed| *is_listed || !(quiet || is_absent(name)));
+            }
+        }
+    }
+
     #[test]
     fn memory_follows_the_number_of_names() {
         let mut names = Names::default();
@@ -219,6 +256,6 @@ mod tests {
         names.forget(false);
         list(&mut names, &["b"]);
         assert!(names.known.capacity() < 1000, "{}", names.known.capacity());
-        assert!(names.raw.capacity() + names.last_raw.capacity() < 4000);
+        assert!(names.raw.capacity() + names.last.map_or(0, |last| last.capacity()) < 1000);
     }
 }

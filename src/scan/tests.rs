@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::error::ErrorKind;
-use crate::listing::OtherKind;
+use crate::listing::{Moment, OtherKind};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 /// A directory and a scanner of it, under a clock of its own.
@@ -155,7 +155,7 @@ fn a_listing_of_many_buffers_is_complete_sorted_and_interned() {
         fixture.try_scan().unwrap();
         let entries = &fixture.listing.entries;
         assert_eq!(entries.len(), before.len());
-        assert!(entries.iter().zip(&before).all(|(entry, name)| Arc::ptr_eq(&entry.name, name)));
+        assert!(entries.iter().zip(&before).all(|(entry, name)| entry.name.is_shared_with(name)));
         assert_eq!((entries.as_ptr(), entries.capacity()), (address, capacity));
     }
     assert!(fixture.scanner.listings() < 6);
@@ -216,7 +216,9 @@ fn whole_seconds_and_other_file_systems_are_not_trusted() {
     let dir = tempfile::tempdir().unwrap();
     let directory = Directory::open(dir.path()).unwrap();
     let stamp = stamp(&directory.stat().unwrap());
-    assert!(!keeps_its_stamp(&directory, &Stamp { ctime_nanos: 0, ..stamp }));
+    for (seconds, nanos) in [(5, 0), (0, 0), (i64::MAX, 1), (i64::MIN, 1)] {
+        assert!(!keeps_its_stamp(&directory, &Stamp { ctime: Moment::new(seconds, nanos), ..stamp }));
+    }
     if let Ok(proc) = Directory::open(Path::new("/proc/self")) {
         assert!(!keeps_its_stamp(&proc, &stamp));
     }
@@ -389,7 +391,7 @@ fn a_directory_that_cannot_be_listed_is_an_error_and_comes_back() {
     fs::remove_file(&fixture.dir).unwrap();
     fs::rename(&away, &fixture.dir).unwrap();
     assert!(fixture.lists());
-    assert!(Arc::ptr_eq(&fixture.listing.entries[0].name, &name));
+    assert!(fixture.listing.entries[0].name.is_shared_with(&name));
 }
 
 #[test]

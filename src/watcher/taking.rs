@@ -6,11 +6,12 @@ use std::time::Instant;
 
 use rustix::io::Errno;
 
-use super::worker::{Worker, content_hash};
+use super::worker::Worker;
 use crate::consume::{Consumed, bring_back, consume};
 use crate::directory::Directory;
 use crate::error::Error;
 use crate::log::Log;
+use crate::payload::ContentHash;
 use crate::read::ReadOutcome;
 use crate::reconcile::Taken;
 
@@ -68,7 +69,7 @@ impl Worker {
                 let opened = directory.insert(opened);
                 let reader = &mut self.reader;
                 let is_taken = |name: &_| match reader.read(opened, name) {
-                    ReadOutcome::Bytes { bytes, .. } => content_hash(bytes) == hash,
+                    ReadOutcome::Bytes { bytes, .. } => ContentHash::of(bytes) == hash,
                     _ => false,
                 };
                 consume(opened, &name, is_taken)

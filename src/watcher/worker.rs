@@ -1,6 +1,5 @@
 //! [thread] The scanning thread: the one place that joins scan, reconcile, read and deliver.
 
-use std::hash::{DefaultHasher, Hasher as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -15,10 +14,10 @@ use crate::error::{Error, ErrorKind};
 use crate::event::HandoffEvent;
 use crate::listing::{FileName, Listing, Stamp};
 use crate::log::Log;
-use crate::payload::Handoff;
+use crate::payload::{ContentHash, Handoff};
 use crate::process::Processes;
 use crate::read::{ReadOutcome, Reader};
-use crate::reconcile::{ContentHash, Document, Fault, FileId, Reconciler, process_of};
+use crate::reconcile::{Document, Fault, FileId, Reconciler, process_of};
 use crate::registry::Registry;
 use crate::scan::Scanner;
 use crate::stats::Meter;
@@ -131,15 +130,8 @@ impl Shared {
 /// Whether the file changed just now by the wall clock, the only one that its stamp can be compared with. A clock that was
 /// set back makes it recent, which costs a moment; one that was set forward while it is being written goes unnoticed.
 fn is_recent(stamp: Stamp) -> bool {
-    let changed = UNIX_EPOCH.checked_add(stamp.ctime().since_1970().unwrap_or_default());
+    let changed = UNIX_EPOCH.checked_add(stamp.ctime.since_1970().unwrap_or_default());
     !changed.is_some_and(|changed| SystemTime::now().duration_since(changed).is_ok_and(|age| age > RECENT))
-}
-
-/// What tells two contents apart.
-pub(super) fn content_hash(bytes: &[u8]) -> ContentHash {
-    let mut hasher = DefaultHasher::new();
-    hasher.write(bytes);
-    ContentHash(hasher.finish())
 }
 
 /// Why there is no instant mode.
@@ -327,13 +319,13 @@ impl Worker {
         let path = || self.settings.runtime_dir.join(&**name);
         let document = match self.reader.read(directory, name) {
             ReadOutcome::Bytes { stamp, bytes } => {
-                let hash = content_hash(bytes);
+                let hash = ContentHash::of(bytes);
                 // What is in force already need not be parsed again.
                 let handoff = match self.core.in_force(id, hash) {
                     Some(handoff) => Ok(handoff),
-                    None => Handoff::parse(bytes).map(Arc::new),
+                    None => Handoff::parse(bytes, hash),
                 };
-                let pid = handoff.as_ref().ok().and_then(|handoff| process_of(handoff));
+                let pid = handoff.as_ref().ok().and_then(process_of);
                 let process = self.processes.as_mut().zip(pid).map(|(processes, pid)| processes.look(pid));
                 Document::Content {
                     stamp,

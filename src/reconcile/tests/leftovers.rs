@@ -214,9 +214,8 @@ fn what_cannot_be_seen_any_more_goes_on() {
     assert_eq!(world.heard(), ["removed r0 process_exited", "invalid a.json"]);
     // Dead is dead: that some process has the number now, and hides, does not bring it back.
     world.disk.processes.insert(PID, Life::Unknown);
-    let (seconds, nanos) = world.disk.time();
-    let stamp = &mut world.disk.files.get_mut(OsStr::new("a.json")).unwrap().stamp;
-    (stamp.ctime, stamp.ctime_nanos) = (seconds, nanos);
+    let now = world.disk.time();
+    world.disk.files.get_mut(OsStr::new("a.json")).unwrap().stamp.ctime = now;
     world.run(ms(10_000));
     assert_eq!(world.heard(), [""; 0]);
 }

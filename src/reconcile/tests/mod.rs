@@ -18,16 +18,14 @@ mod traps;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
-use std::hash::{DefaultHasher, Hasher as _};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{ContentHash, Document, Fault, Parcel, Reconciler, Taken, Ticket, process_of};
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind};
 use crate::event::{HandoffEvent, RemovedReason};
-use crate::listing::{Entry, FileName, Life, Listing, OtherKind, Process, Seen, Stamp};
+use crate::listing::{Entry, FileName, Life, Listing, Moment, OtherKind, Process, Seen, Stamp};
 use crate::payload::Handoff;
 
 /// For the fuzzer.
@@ -95,9 +93,9 @@ struct Disk {
 }
 
 impl Disk {
-    fn time(&self) -> (i64, u32) {
+    fn time(&self) -> Moment {
         let ticked = self.clock - self.clock.rem_euclid(self.tick);
-        (ticked.div_euclid(1_000_000_000), u32::try_from(ticked.rem_euclid(1_000_000_000)).unwrap())
+        Moment::new(ticked.div_euclid(1_000_000_000), u32::try_from(ticked.rem_euclid(1_000_000_000)).unwrap())
     }
 
     fn process(&self, pid: u32) -> Process {
@@ -105,16 +103,8 @@ impl Disk {
     }
 
     fn stamp(&self, inode: u64, size: usize) -> Stamp {
-        let (seconds, nanos) = self.time();
-        Stamp {
-            device: 1,
-            inode,
-            size: size as u64,
-            mtime: seconds,
-            ctime: seconds,
-            mtime_nanos: nanos,
-            ctime_nanos: nanos,
-        }
+        let now = self.time();
+        Stamp { inode, size: size as u64, mtime: now, ctime: now, device: 1 }
     }
 
     fn put(&mut self, name: &str, content: Content) {
@@ -131,7 +121,7 @@ impl Disk {
             file.moved = self.notifies;
             if !self.notifies {
                 // The rename came after the last byte.
-                file.stamp.ctime_nanos += 1;
+                file.stamp.ctime = file.stamp.ctime.after(1);
             }
         }
     }
@@ -156,15 +146,14 @@ impl Disk {
         let before = self.files.get(OsStr::new(name)).map(|file| file.stamp);
         self.overwrite(name, text);
         if let (Some(before), Some(now)) = (before, self.files.get_mut(OsStr::new(name))) {
-            (now.stamp.mtime, now.stamp.mtime_nanos) = (before.mtime, before.mtime_nanos);
+            now.stamp.mtime = before.mtime;
         }
     }
 
     fn touch(&mut self, name: &str) {
-        let (seconds, nanos) = self.time();
+        let now = self.time();
         if let Some(file) = self.files.get_mut(OsStr::new(name)) {
-            let stamp = &mut file.stamp;
-            (stamp.mtime, stamp.mtime_nanos, stamp.ctime, stamp.ctime_nanos) = (seconds, nanos, seconds, nanos);
+            (file.stamp.mtime, file.stamp.ctime) = (now, now);
         }
     }
 
@@ -176,14 +165,14 @@ impl Disk {
 
     /// Keeps mtime; ctime is the time of the rename.
     fn rename(&mut self, from: &str, to: &str) {
-        let (seconds, nanos) = self.time();
+        let now = self.time();
         let Some(mut moved) = self.files.remove(OsStr::new(from)) else { return };
         self.removed.insert(file(from));
         if matches!(moved.content, Content::Dangling) {
             // What was there is gone, and nothing has come in its place.
             self.removed.insert(file(to));
         }
-        (moved.stamp.ctime, moved.stamp.ctime_nanos) = (seconds, nanos);
+        moved.stamp.ctime = now;
         moved.moved = self.notifies;
         self.files.insert(file(to), moved);
     }
@@ -223,12 +212,10 @@ impl Disk {
             (None, Content::Other(kind)) => faulty(Fault::Other(*kind)),
             (None, Content::Dangling) => Document::Absent,
             (None, Content::Bytes(bytes)) => {
-                let mut hasher = DefaultHasher::new();
-                hasher.write(bytes);
-                let handoff = Handoff::parse(bytes).map(Arc::new);
-                let age = self.time().0 - file.stamp.ctime;
-                let hash = ContentHash(hasher.finish());
-                let pid = handoff.as_ref().ok().and_then(|handoff| process_of(handoff));
+                let handoff = Handoff::of(bytes);
+                let age = (self.time().millis() - file.stamp.ctime.millis()) / 1000;
+                let hash = ContentHash::of(bytes);
+                let pid = handoff.as_ref().ok().and_then(process_of);
                 let process = pid.filter(|_| self.processes_checked).map(|pid| self.process(pid));
                 Document::Content { stamp: file.stamp, recent: age <= 3, moved: file.moved, hash, handoff, process }
             }
@@ -237,7 +224,7 @@ impl Disk {
 }
 
 fn file(name: &str) -> FileName {
-    Arc::from(OsStr::new(name))
+    FileName::from(OsStr::new(name))
 }
 
 /// What the host does with an event.
@@ -423,7 +410,7 @@ impl World {
         for file in self.disk.files.values() {
             if let Content::Bytes(bytes) = &file.content
                 && !self.written.contains_key(bytes)
-                && let Ok(handoff) = Handoff::parse(bytes)
+                && let Ok(handoff) = Handoff::of(bytes)
             {
                 self.written.insert(bytes.clone(), serde_json::to_string(&handoff.payload()).unwrap());
             }

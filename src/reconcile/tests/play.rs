@@ -62,9 +62,9 @@ fn expected(disk: &Disk) -> BTreeMap<(String, String), String> {
     let mut winners = BTreeMap::new();
     for (name, file) in &disk.files {
         let Content::Bytes(bytes) = &file.content else { continue };
-        let Ok(handoff) = Handoff::parse(bytes) else { continue };
+        let Ok(handoff) = Handoff::of(bytes) else { continue };
         let key = (handoff.pool_id().to_owned(), handoff.replica_id().to_owned());
-        let rank = (file.stamp.mtime, file.stamp.mtime_nanos, name.clone());
+        let rank = (file.stamp.mtime, name.clone());
         let winner = winners.entry(key).or_insert_with(|| (rank.clone(), None));
         if rank >= winner.0 {
             let text = serde_json::to_string(&handoff.payload()).unwrap();
@@ -102,7 +102,8 @@ pub(super) fn play(tick: i64, notifies: bool, acts: &[Act]) {
     for name in names {
         let name = name.to_str().unwrap();
         world.disk.fail(name, None);
-        let good = matches!(&world.disk.files[OsStr::new(name)].content, Content::Bytes(bytes) if Handoff::parse(bytes).is_ok());
+        let good =
+            matches!(&world.disk.files[OsStr::new(name)].content, Content::Bytes(bytes) if Handoff::of(bytes).is_ok());
         if !good {
             world.disk.replace(name, &doc("p", REPLICAS[0], &format!("final-{name}")));
         }

@@ -306,7 +306,7 @@ fn latency_is_of_new_files_only() {
     let stamp = world.disk.files[OsStr::new("b.json")].stamp;
     world.run(ms(1000));
     let parcel = world.waiting.iter().find(|parcel| parcel.event.replica_id() == Some("r1")).unwrap();
-    assert_eq!(parcel.changed, Some(stamp.ctime()));
+    assert_eq!(parcel.changed, Some(stamp.ctime));
 }
 
 /// The thread spun: the retry was due, there was no room for it, and so the time of its next turn was in the past.
