@@ -74,20 +74,20 @@ impl Replica {
     /// A file says something new of the replica. The last one to come counts; of files that were found together, the newer
     /// one, then that of the greater name.
     pub(super) fn announce(&mut self, file: &FileName, version: &Version, round: u64) {
-        if let Some(before) = &self.announcement
+        if let Some(before) = self.announcement()
             && before.round == round
             && before.file != *file
             && (before.version.mtime, &before.file) > (version.mtime, file)
         {
             return;
         }
-        self.announcement = Some(Box::new(Announcement { file: file.clone(), version: version.clone(), round }));
+        self.set_announcement(Some(Announcement { file: file.clone(), version: version.clone(), round }));
     }
 
     /// "Not ready" is remembered for as long as a file says so, and not of every replica that ever was.
     pub(super) fn forget_ended(&mut self) {
-        if self.claims().is_empty() && self.announcement.as_ref().is_some_and(|it| !it.version.handoff.is_ready()) {
-            self.announcement = None;
+        if self.claims().is_empty() && self.announcement().is_some_and(|it| !it.version.handoff.is_ready()) {
+            self.set_announcement(None);
             self.removal = Some(RemovedReason::NotReady);
         }
     }
@@ -144,9 +144,9 @@ impl Reconciler {
     /// What is known of the process of what was announced last.
     pub(super) fn handle_announced_process(&mut self, id: ReplicaId, process: Process) {
         let Some(replica) = self.replicas.get_mut(id) else { return };
-        let exited = replica.announcement.as_mut().and_then(|it| it.version.follow(process)).is_some();
+        let exited = replica.announcement_mut().and_then(|it| it.version.follow(process)).is_some();
         if exited {
-            replica.announcement = None;
+            replica.set_announcement(None);
             replica.removal = Some(RemovedReason::ProcessExited);
             self.claims_changed(id, None);
         }
@@ -154,5 +154,5 @@ impl Reconciler {
 }
 
 pub(super) fn announced_process(replica: &Replica) -> Option<u32> {
-    process_of(&replica.announcement.as_ref()?.version.handoff)
+    process_of(&replica.announcement()?.version.handoff)
 }

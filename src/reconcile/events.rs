@@ -160,7 +160,7 @@ impl Reconciler {
     /// The file in force of a replica, and its version.
     pub(super) fn in_force_of<'a>(&'a self, replica: &'a Replica) -> Option<(&'a FileName, &'a Version)> {
         if self.announcements.is_some() {
-            return replica.announcement.as_ref().map(|it| (&it.file, &it.version));
+            return replica.announcement().map(|it| (&it.file, &it.version));
         }
         let file = self.files.get(replica.winner(&self.files)?)?;
         Some((&file.name, file.version.as_ref()?))

@@ -64,27 +64,25 @@ pub(super) struct Replica {
     pub(super) key: ReplicaKey,
     claims: Claims,
     told: Option<Told>,
-    /// What was announced of it last; only where files are messages.
-    pub(super) announcement: Option<Box<Announcement>>,
-    /// The contest that the host knows of; for nearly all of them there is none.
-    told_contest: Option<Box<Contest>>,
+    /// What only few have.
+    rare: Option<Box<Rare>>,
     /// Why the claim ended of the file that the host was told of; else, of the first one that ended since.
     pub(super) removal: Option<RemovedReason>,
     /// `synced` waits for it.
     pub(super) is_awaited: bool,
 }
 
+#[derive(Debug, Default)]
+struct Rare {
+    /// What was announced of it last; only where files are messages.
+    announcement: Option<Announcement>,
+    /// The contest that the host knows of.
+    told_contest: Option<Contest>,
+}
+
 impl Replica {
     pub(super) fn new(key: ReplicaKey) -> Self {
-        Self {
-            key,
-            claims: Claims::None,
-            told: None,
-            announcement: None,
-            told_contest: None,
-            removal: None,
-            is_awaited: false,
-        }
+        Self { key, claims: Claims::None, told: None, rare: None, removal: None, is_awaited: false }
     }
 
     /// The files that claim it, sorted by name.
@@ -152,11 +150,28 @@ impl Replica {
 
     /// The contest that the host knows of.
     pub(super) fn told_contest(&self) -> Option<&Contest> {
-        self.told_contest.as_deref()
+        self.rare.as_ref()?.told_contest.as_ref()
     }
 
     pub(super) fn tell_contest(&mut self, contest: Option<Contest>) {
-        self.told_contest = contest.map(Box::new);
+        if contest.is_some() || self.rare.is_some() {
+            self.rare.get_or_insert_default().told_contest = contest;
+        }
+    }
+
+    /// What was announced of it last.
+    pub(super) fn announcement(&self) -> Option<&Announcement> {
+        self.rare.as_ref()?.announcement.as_ref()
+    }
+
+    pub(super) fn announcement_mut(&mut self) -> Option<&mut Announcement> {
+        self.rare.as_mut()?.announcement.as_mut()
+    }
+
+    pub(super) fn set_announcement(&mut self, announcement: Option<Announcement>) {
+        if announcement.is_some() || self.rare.is_some() {
+            self.rare.get_or_insert_default().announcement = announcement;
+        }
     }
 
     /// Why the host should no longer hold it, where nothing is in force.
@@ -166,7 +181,7 @@ impl Replica {
 
     /// Nothing is left to remember.
     pub(super) fn is_forgotten(&self) -> bool {
-        self.claims().is_empty() && self.announcement.is_none() && self.told.is_none()
+        self.claims().is_empty() && self.announcement().is_none() && self.told.is_none()
     }
 }
 
