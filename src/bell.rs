@@ -1,8 +1,9 @@
 //! [channel] What the scanning thread waits for between two rounds: the time, the bell, and in instant mode the kernel.
 //!
 //! The bell is rung by everything that the thread must not sleep through: a stop, a rescan, an acknowledgement, room. It
-//! is a flag that is waited for without spinning, as the wait is nearly always a long one; or a descriptor, where a
-//! notification of the kernel has to end the same wait.
+//! is a token that is waited for without spinning, as the wait is nearly always a long one, and without parking_lot, whose
+//! table of who waits is one for the process: a child that is forked while a thread stands in it cannot use it any more.
+//! Or it is a descriptor, where a notification of the kernel has to end the same wait.
 
 use std::ffi::OsStr;
 use std::sync::Arc;
@@ -12,32 +13,26 @@ use rustix::io::Errno;
 
 use crate::directory::Directory;
 use crate::instant::{self, Doorbell, Notices};
-use crate::sync::{Condvar, Mutex};
+use crate::sync::{Parker, Unparker};
 
 /// A doorbell: rings any number of times, is heard once.
 #[derive(Clone, Debug)]
 pub(crate) enum Bell {
-    Flag(Arc<Flag>),
+    Unparker(Unparker),
     Descriptor(Arc<Doorbell>),
 }
 
 /// Where the bell is heard.
 #[derive(Debug)]
 pub(crate) enum Ear {
-    Flag(Arc<Flag>),
+    Parker(Parker),
     Descriptor(Arc<Doorbell>, Notices),
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct Flag {
-    is_up: Mutex<bool>,
-    raised: Condvar,
 }
 
 impl Bell {
     pub(crate) fn new() -> (Self, Ear) {
-        let flag = Arc::new(Flag::default());
-        (Self::Flag(flag.clone()), Ear::Flag(flag))
+        let parker = Parker::new();
+        (Self::Unparker(parker.unparker().clone()), Ear::Parker(parker))
     }
 
     /// A bell that can be waited for together with the kernel's notifications.
@@ -49,11 +44,7 @@ impl Bell {
 
     pub(crate) fn ring(&self) {
         match self {
-            Self::Flag(flag) => {
-                if !std::mem::replace(&mut *flag.is_up.lock(), true) {
-                    flag.raised.notify_one();
-                }
-            }
+            Self::Unparker(unparker) => unparker.unpark(),
             Self::Descriptor(doorbell) => doorbell.ring(),
         }
     }
@@ -69,7 +60,7 @@ impl Ear {
     /// that follows.
     pub(crate) fn listen_to(&mut self, directory: &Directory) -> Result<(), Errno> {
         match self {
-            Self::Flag(_) => Err(Errno::NOSYS),
+            Self::Parker(_) => Err(Errno::NOSYS),
             Self::Descriptor(_, notices) => notices.listen_to(directory),
         }
     }
@@ -77,7 +68,7 @@ impl Ear {
     /// Whether the kernel notified that the file that was just read is whole: moved to its name, not written to since.
     pub(crate) fn was_moved(&mut self, name: &OsStr) -> bool {
         match self {
-            Self::Flag(_) => false,
+            Self::Parker(_) => false,
             Self::Descriptor(_, notices) => notices.was_moved(name),
         }
     }
@@ -85,10 +76,8 @@ impl Ear {
     /// Waits for the bell or the time; for a notification too where `listens`. True if that was the end of it.
     pub(crate) fn wait(&mut self, deadline: Instant, listens: bool) -> bool {
         match self {
-            Self::Flag(flag) => {
-                let mut is_up = flag.is_up.lock();
-                while !*is_up && !flag.raised.wait_until(&mut is_up, deadline).timed_out() {}
-                *is_up = false;
+            Self::Parker(parker) => {
+                parker.park_deadline(deadline);
                 false
             }
             Self::Descriptor(doorbell, notices) => notices.wait(doorbell, deadline, listens),

@@ -8,8 +8,12 @@ mod model;
 
 #[cfg(not(all(test, loom)))]
 pub(crate) use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+#[cfg(not(all(test, loom)))]
+pub(crate) use crossbeam_utils::sync::{Parker, Unparker};
 #[cfg(all(test, loom))]
-pub(crate) use model::{AtomicBool, Condvar, Mutex, Ordering, Receiver, RecvTimeoutError, Sender, bounded};
+pub(crate) use model::{
+    AtomicBool, Condvar, Mutex, Ordering, Parker, Receiver, RecvTimeoutError, Sender, Unparker, bounded,
+};
 #[cfg(not(all(test, loom)))]
 pub(crate) use parking_lot::{Condvar, Mutex};
 #[cfg(not(all(test, loom)))]

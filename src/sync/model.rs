@@ -212,3 +212,39 @@ impl<T> Drop for Receiver<T> {
         drop(waiting);
     }
 }
+
+/// One bell: rings any number of times, is heard once.
+#[derive(Debug, Default)]
+struct Token {
+    is_there: Mutex<bool>,
+    came: Condvar,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Parker(Unparker);
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Unparker(Arc<Token>);
+
+impl Parker {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    pub(crate) fn unparker(&self) -> &Unparker {
+        &self.0
+    }
+
+    pub(crate) fn park_deadline(&self, deadline: Instant) {
+        let mut is_there = self.0.0.is_there.lock();
+        while !*is_there && !self.0.0.came.wait_until(&mut is_there, deadline).timed_out() {}
+        *is_there = false;
+    }
+}
+
+impl Unparker {
+    pub(crate) fn unpark(&self) {
+        *self.0.is_there.lock() = true;
+        self.0.came.notify_one();
+    }
+}
