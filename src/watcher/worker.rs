@@ -344,6 +344,11 @@ impl Worker {
                 }
             }
             ReadOutcome::Changing => Document::Changing,
+            ReadOutcome::Contradictory { stamp, length } => {
+                let message = format!("expected {} bytes, as its size says, found {length}", stamp.size);
+                let error = Error::new(ErrorKind::Io, message);
+                Document::Faulty { stamp: Some(stamp), fault: Fault::Contradictory, error }
+            }
             ReadOutcome::Absent => Document::Absent,
             ReadOutcome::Other(kind) => {
                 let fault = Fault::Other(kind);
