@@ -112,13 +112,13 @@ impl Threads {
 /// The delivery thread: one event at a time, no lock held, until the stop.
 pub(super) fn deliver(shared: &Shared, callback: &EventCallback, log: &Log) {
     let mut last_failure = None;
-    while let Ok(parcel) = shared.channel.take(None) {
-        let event = parcel.event.clone();
+    while let Ok(delivery) = shared.channel.take(None) {
+        let event = delivery.event.clone();
         // As late as can be: a stop that came while this was on its way, too, means that nothing is called any more.
         if shared.is_stopped() {
             return;
         }
-        let failure = call(callback, parcel.event);
+        let failure = call(callback, delivery.event);
         match &failure {
             None => shared.meter.delivered(&event),
             Some(text) => {
@@ -130,7 +130,7 @@ pub(super) fn deliver(shared: &Shared, callback: &EventCallback, log: &Log) {
                 }
             }
         }
-        shared.channel.acknowledge(parcel.ticket, failure.is_none());
+        shared.channel.acknowledge(delivery.ticket, failure.is_none());
         last_failure = failure.or(last_failure);
     }
 }

@@ -96,9 +96,9 @@ impl Shared {
 
     /// The next event for a host that asks for them; `None` waits forever.
     pub(crate) fn next(&self, timeout: Option<Duration>) -> Result<HandoffEvent, NextError> {
-        let parcel = self.channel.next(timeout)?;
-        self.meter.delivered(&parcel.event);
-        Ok(parcel.event)
+        let event = self.channel.next(timeout)?.event;
+        self.meter.delivered(&event);
+        Ok(event)
     }
 
     #[cfg(feature = "metrics")]
