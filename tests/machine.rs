@@ -72,7 +72,7 @@ impl Watch {
 
     /// The next event is this one: `ready r0 v1`.
     #[track_caller]
-    fn hears(&self, expected: &str) {
+    fn hears(&self, expected: &str) -> serde_json::Value {
         let line = self.lines.as_ref().unwrap().recv_timeout(DEADLINE).expect("an event");
         let event: serde_json::Value = serde_json::from_str(&line).unwrap();
         let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
@@ -80,6 +80,7 @@ impl Watch {
         let said =
             format!("{} {} {}", text(&event["event"]), text(&event["replica_id"]), url.rsplit('/').next().unwrap());
         assert_eq!(said.trim_end(), expected, "{line}");
+        event
     }
 
     fn pid(&self) -> Pid {
@@ -129,7 +130,14 @@ fn the_clock_steps_back_and_forth_an_hour() {
         replace(&clock, step);
         // In place and renamed, with a file time of the hour before and after.
         write(dir.join("a.json"), doc("r0", &format!("in-place-{index}")));
-        watch.hears(&format!("updated r0 in-place-{index}"));
+        let told = watch.hears(&format!("updated r0 in-place-{index}"));
+        // The file system knows the time: what the watcher has for it shows in the latency.
+        let latency = told["latency_ms"].as_f64().unwrap();
+        match *step {
+            "+3600" => assert!((latency - 3_600_000.0).abs() < 600_000.0, "no clock was stepped: {told}"),
+            "-3600" => assert_eq!(latency, 0.0, "no clock was stepped: {told}"),
+            _ => assert!(latency < 600_000.0, "no clock was stepped back: {told}"),
+        }
         replace(dir.join("a.json"), doc("r0", &format!("renamed-{index}")));
         let hour = Duration::from_secs(3600);
         let now = std::time::SystemTime::now();
