@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use super::BoxError;
 use super::worker::{Shared, Worker};
 use crate::config::Settings;
-use crate::error::{Error, ErrorKind, excerpt};
+use crate::error::{Error, ErrorKind, excerpt, host_excerpt};
 use crate::event::HandoffEvent;
 use crate::log::Log;
 
@@ -136,9 +136,10 @@ pub(super) fn deliver(shared: &Shared, callback: &EventCallback, log: &Log) {
 }
 
 /// Why the host did not take it. Its error and its panic are its own code as much as the callback is: printing or dropping
-/// them can panic, and that is the same failure.
+/// them can panic, and that is the same failure. What they say may be all that the file says.
 fn call(callback: &EventCallback, event: HandoffEvent) -> Option<String> {
-    let called =
-        catch_unwind(AssertUnwindSafe(|| callback(event).err().map(|error| format!("the callback failed: {error}"))));
-    called.unwrap_or_else(|panic| Some(format!("the callback panicked: {}", super::panic_text(panic))))
+    let called = catch_unwind(AssertUnwindSafe(|| {
+        callback(event).err().map(|error| format!("the callback failed: {}", host_excerpt(&error.to_string())))
+    }));
+    called.unwrap_or_else(|panic| Some(format!("the callback panicked: {}", host_excerpt(&super::panic_text(panic)))))
 }
