@@ -7,12 +7,13 @@
 
 use std::ffi::OsStr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
 use crate::directory::Directory;
 use crate::instant::{self, Doorbell, Notices};
+use crate::listing::Moment;
 use crate::sync::{Parker, Unparker};
 
 /// A doorbell: rings any number of times, is heard once.
@@ -65,11 +66,20 @@ impl Ear {
         }
     }
 
-    /// Whether the kernel notified that the file that was just read is whole: moved to its name, not written to since.
-    pub(crate) fn was_moved(&mut self, name: &OsStr) -> bool {
+    /// To be asked before a file is opened: whether the kernel notified that it is whole, moved to its name and not opened
+    /// since. If so, until then a write that begins now shows in its ctime.
+    pub(crate) fn moved(&mut self, name: &OsStr) -> Option<Moment> {
         match self {
-            Self::Parker(_) => false,
-            Self::Descriptor(_, notices) => notices.was_moved(name),
+            Self::Parker(_) => None,
+            Self::Descriptor(_, notices) => notices.moved(name),
+        }
+    }
+
+    /// How long after a notification to look, so that a write which begins then shows in the stamp.
+    pub(crate) fn patience(&self) -> Duration {
+        match self {
+            Self::Parker(_) => Duration::ZERO,
+            Self::Descriptor(_, notices) => notices.patience(),
         }
     }
 

@@ -90,6 +90,49 @@ impl Directory {
     }
 }
 
+/// What believing a file at once asks.
+impl Directory {
+    /// Whether the name itself is a regular file with this stamp, and its only name: whoever opens it does so in this
+    /// directory. What a symbolic link leads to, or what has several names, can be opened elsewhere.
+    pub(crate) fn has_alone(&self, name: &OsStr, expected: Stamp) -> bool {
+        retry_on_intr(|| statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW))
+            .is_ok_and(|stat| kind(&stat).is_none() && stat.st_nlink == 1 && stamp(&stat) == expected)
+    }
+}
+
+#[cfg(all(feature = "inotify", any(target_os = "linux", target_os = "android")))]
+impl Directory {
+    /// Whether every change of a file gives it another stamp than one that `stat` has told before. The file systems with
+    /// multigrain timestamps keep that, from Linux 6.13 on; elsewhere two changes within one tick of the clock look alike.
+    pub(crate) fn tells_changes_apart(&self) -> bool {
+        let release = rustix::system::uname();
+        let release = release.release().to_string_lossy();
+        let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|part| part.parse::<u32>().ok());
+        let version = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
+        let known = [magic::EXT, magic::XFS, magic::BTRFS, magic::TMPFS];
+        version >= (6, 13) && self.magic().is_some_and(|magic| known.contains(&magic))
+    }
+}
+
+/// What `statfs` calls the file systems.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) mod magic {
+    pub(crate) const EXT: u32 = 0xEF53;
+    pub(crate) const XFS: u32 = 0x5846_5342;
+    pub(crate) const BTRFS: u32 = 0x9123_683E;
+    pub(crate) const F2FS: u32 = 0xF2F5_2010;
+    pub(crate) const TMPFS: u32 = 0x0102_1994;
+    pub(crate) const RAMFS: u32 = 0x8584_58F6;
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+impl Directory {
+    /// On which file system it lies; `None` where the system does not say.
+    pub(crate) fn magic(&self) -> Option<u32> {
+        retry_on_intr(|| rustix::fs::fstatfs(&self.fd)).ok().map(|stat| stat.f_type as u32)
+    }
+}
+
 /// What taking an announcement away needs.
 impl Directory {
     /// Gives a file another name, unless there is something of that name; says whether it did.

@@ -3,8 +3,11 @@
 //! It wakes the scanning thread: what changed is found by the same scan as at every poll. So a notification that is lost or
 //! late costs time, never truth.
 //!
-//! It says one thing else, which `stat` cannot say: a file was *moved* to its name, and not written to since. Such a file is
-//! whole, and need not be looked at twice before it is believed.
+//! It says one thing else, which `stat` cannot say: a file was *moved* to its name, and nobody has opened it since. Such a
+//! file is whole, and need not be looked at twice before it is believed. That nobody has written to it would not do: a
+//! write is notified when it is done, and one that is under way may have been interrupted half-way. What begins after the
+//! question shows in the stamp, where that tells any two changes apart; elsewhere once the clock has ticked. Who moves a
+//! file and still writes to it is not found out that way.
 //!
 //! Watched is the inode that the round has open, asked for anew at each round: the kernel gives the same watch for the
 //! same inode. So a directory that was replaced, recreated or mounted over is followed from the next round on. One that
@@ -20,15 +23,19 @@ use std::time::{Duration, Instant};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
 use rustix::io::{Errno, read, write};
+use rustix::time::{ClockId, clock_getres, clock_gettime};
 
 use crate::directory::Directory;
-use crate::listing::is_handoff_name;
+use crate::listing::{Moment, is_handoff_name};
 
 /// Of more than these it is not remembered that they were moved; they are believed a moment later.
 const MOST_MOVED: usize = 1024;
 /// How long nothing is heard after notifications that were of no use: a file beside the handoffs that is written all the
 /// time, such as a log, must not keep a processor busy.
 const REST: Duration = Duration::from_millis(1);
+/// After so many files were asked for, what was heard meanwhile is taken: each of them is opened, and the kernel's queue has
+/// an end.
+const MOST_UNHEARD: u32 = 1024;
 
 /// The doorbell, and what is waited for together with it. Nothing is watched yet.
 ///
@@ -36,7 +43,7 @@ const REST: Duration = Duration::from_millis(1);
 /// EMFILE, ENFILE or ENOMEM.
 pub(crate) fn open() -> Result<(Doorbell, Notices), Errno> {
     let doorbell = Doorbell(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
-    Ok((doorbell, Notices { inotify: None, watch: None, moved: BTreeSet::new(), matters: false }))
+    Ok((doorbell, Notices::default()))
 }
 
 /// A bell that poll(2) hears.
@@ -56,12 +63,16 @@ impl Doorbell {
 }
 
 /// The notifications for one directory.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Notices {
     inotify: Option<OwnedFd>,
     watch: Option<i32>,
-    /// The handoffs that were moved to their names and not written to since; [`MOST_MOVED`] at most.
+    /// Any two changes of a file have different stamps.
+    tells_apart: bool,
+    /// The handoffs that were moved to their names and not opened since; [`MOST_MOVED`] at most.
     moved: BTreeSet<OsString>,
+    /// How many files were asked for since all was heard.
+    unheard: u32,
     /// Something was heard, and not while it was waited for.
     matters: bool,
 }
@@ -78,9 +89,9 @@ impl Notices {
         };
         let inotify = self.inotify.insert(inotify);
         self.watch = {
-            // A file that is being created shows when it is closed, a link at once. A write wakes nobody: a file that is
-            // half-written is of no use. Its writer closes it, or the polls find it.
+            // A file that is being created shows when it is closed, a link at once.
             let flags = WatchFlags::CREATE
+                | WatchFlags::OPEN
                 | WatchFlags::MODIFY
                 | WatchFlags::CLOSE_WRITE
                 | WatchFlags::MOVE
@@ -91,13 +102,13 @@ impl Notices {
             // By its path it might be another one by now.
             let path = format!("/proc/self/fd/{}", directory.as_raw_fd());
             let watch = inotify::add_watch(&*inotify, path, flags)?;
-            match self.watch {
-                Some(before) if before != watch => {
-                    self.moved.clear();
+            if self.watch != Some(watch) {
+                self.tells_apart = directory.tells_changes_apart();
+                self.moved.clear();
+                if let Some(before) = self.watch {
                     // It may be gone already, with its directory.
                     let _ = inotify::remove_watch(&*inotify, before);
                 }
-                _ => {}
             }
             Some(watch)
         };
@@ -107,19 +118,34 @@ impl Notices {
         Ok(())
     }
 
-    /// Whether the file that was just read had been moved to its name, and not been written to from then until now: what
-    /// was read is whole. A call of write(2) that lasted for all of the reading goes unnoticed.
-    pub(crate) fn was_moved(&mut self, name: &OsStr) -> bool {
-        self.moved.contains(name) && {
+    /// To be asked before a file is opened: whether it was moved to its name, and has not been opened since. If so, every
+    /// write that begins from now on gives it another stamp, if the one it has now has a ctime before this.
+    pub(crate) fn moved(&mut self, name: &OsStr) -> Option<Moment> {
+        self.unheard += 1;
+        if self.unheard > MOST_UNHEARD {
             self.hear();
-            self.moved.remove(name)
         }
+        if !self.moved.contains(name) {
+            return None;
+        }
+        let now = if self.tells_apart { Moment::LAST } else { ticks() };
+        self.hear();
+        self.moved.remove(name).then_some(now)
+    }
+
+    /// How long after a notification to look, so that a write which begins then shows.
+    pub(crate) fn patience(&self) -> Duration {
+        if self.tells_apart { Duration::ZERO } else { tick() }
     }
 
     /// Waits for the bell, the time, or a notification; true if that was it.
     pub(crate) fn wait(&mut self, doorbell: &Doorbell, deadline: Instant, listens: bool) -> bool {
-        if listens && std::mem::take(&mut self.matters) {
-            return true;
+        if listens {
+            // Of what was read just now, too: it is not worth a rest.
+            self.hear();
+            if std::mem::take(&mut self.matters) {
+                return true;
+            }
         }
         let mut rests_until: Option<Instant> = None;
         loop {
@@ -165,6 +191,7 @@ impl Notices {
 
     /// Takes all notifications that wait.
     fn hear(&mut self) {
+        self.unheard = 0;
         let Some(inotify) = &self.inotify else { return };
         let mut buffer = [MaybeUninit::uninit(); 4096];
         let mut reader = Reader::new(inotify, &mut buffer);
@@ -177,15 +204,17 @@ impl Notices {
             if Some(event.wd()) != self.watch {
                 continue;
             }
-            // Without a name it is about the directory: it was moved or removed, or is no longer watched.
+            // Neither says that something is whole. A file that was opened to be written is closed, or the polls find it.
+            let matters = !kind.intersects(ReadFlags::OPEN | ReadFlags::MODIFY);
+            // Without a name it is about the directory: it was opened, moved or removed, or is no longer watched.
             let Some(name) = event.file_name().map(|name| OsStr::from_bytes(name.to_bytes())) else {
-                self.matters = true;
+                self.matters |= matters;
                 continue;
             };
             if !is_handoff_name(name) {
                 continue;
             }
-            self.matters |= kind != ReadFlags::MODIFY;
+            self.matters |= matters;
             if kind != ReadFlags::MOVED_TO {
                 self.moved.remove(name);
             } else if self.moved.len() < MOST_MOVED {
@@ -195,12 +224,25 @@ impl Notices {
     }
 }
 
+/// The time by which file systems stamp: that of the last tick of the clock.
+fn ticks() -> Moment {
+    let now = clock_gettime(ClockId::RealtimeCoarse);
+    Moment::new(now.tv_sec, u32::try_from(now.tv_nsec).unwrap_or_default())
+}
+
+/// The time between two ticks, and a little.
+fn tick() -> Duration {
+    let resolution = clock_getres(ClockId::RealtimeCoarse);
+    Duration::try_from(resolution).unwrap_or_default() + Duration::from_micros(100)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::fs;
     use std::process::Command;
 
+    use crate::listing::Seen;
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
     /// Far away: nothing here waits for it.
@@ -226,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_was_moved_and_not_written_to_since_is_whole() {
+    fn a_file_that_was_moved_and_not_opened_since_is_whole() {
         let dir = tempfile::tempdir().unwrap();
         let (doorbell, mut notices) = open().unwrap();
         notices.listen_to(&Directory::open(dir.path()).unwrap()).unwrap();
@@ -236,20 +278,20 @@ mod tests {
             fs::rename(&temporary, &path).unwrap();
         };
         fs::write(&path, "x").unwrap();
-        assert!(notices.wait(&doorbell, later(), true) && !notices.was_moved(name));
+        assert!(notices.wait(&doorbell, later(), true) && notices.moved(name).is_none());
         put();
-        assert!(notices.wait(&doorbell, later(), true) && notices.was_moved(name));
-        assert!(!notices.was_moved(name), "said once");
+        assert!(notices.wait(&doorbell, later(), true) && notices.moved(name).is_some());
+        assert!(notices.moved(name).is_none(), "said once");
         // Written to after the move, before and after it was heard of.
         put();
         fs::write(&path, "y").unwrap();
-        assert!(notices.wait(&doorbell, later(), true) && !notices.was_moved(name));
+        assert!(notices.wait(&doorbell, later(), true) && notices.moved(name).is_none());
         put();
         assert!(notices.wait(&doorbell, later(), true));
         let file = fs::File::options().append(true).open(&path).unwrap();
+        assert!(notices.moved(name).is_none(), "a write may be under way");
         std::io::Write::write_all(&mut &file, b"y").unwrap();
-        assert!(!notices.was_moved(name));
-        // A write wakes nobody, and other files do not either.
+        // Opening and writing wake nobody, and other files do not either.
         assert!(!notices.wait(&doorbell, Instant::now() + Duration::from_millis(5), true));
         drop(file);
         assert!(notices.wait(&doorbell, later(), true));
@@ -257,8 +299,58 @@ mod tests {
         put();
         assert!(notices.wait(&doorbell, later(), true));
         fs::write(dir.path().join("b.json"), "x").unwrap();
-        assert!(notices.was_moved(name));
+        assert!(notices.moved(name).is_some());
         assert!(notices.wait(&doorbell, later(), true));
+    }
+
+    /// The kernel notifies a write when it is done: while it is under way nothing tells of it but that the file was opened.
+    #[test]
+    fn regression_a_write_that_is_under_way_is_thought_of() {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = Directory::open(dir.path()).unwrap();
+        let (temporary, path, name) = (dir.path().join("tmp"), dir.path().join("a.json"), OsStr::new("a.json"));
+        let (_, mut notices) = open().unwrap();
+        for tells_apart in [true, false] {
+            notices.listen_to(&directory).unwrap();
+            notices.tells_apart = tells_apart;
+            fs::write(&temporary, "x").unwrap();
+            fs::rename(&temporary, &path).unwrap();
+            notices.hear();
+            let Seen::File(stamp) = directory.look_at(name, true).unwrap() else { panic!("a file") };
+            std::thread::sleep(notices.patience());
+            // This is where the question is asked; what begins after it shows.
+            let before = notices.moved(name).unwrap();
+            assert!(stamp.ctime < before && directory.has_alone(name, stamp));
+            if tells_apart && !directory.tells_changes_apart() {
+                continue;
+            }
+            fs::OpenOptions::new().append(true).open(&path).unwrap().set_len(1).unwrap();
+            assert!(!directory.has_alone(name, stamp), "{tells_apart}");
+        }
+        fs::hard_link(&path, dir.path().join("second")).unwrap();
+        std::os::unix::fs::symlink(&path, dir.path().join("link.json")).unwrap();
+        for name in ["a.json", "link.json"] {
+            let Seen::File(stamp) = directory.look_at(OsStr::new(name), true).unwrap() else { panic!("a file") };
+            assert!(!directory.has_alone(OsStr::new(name), stamp), "{name} can be opened elsewhere");
+        }
+    }
+
+    /// Its own reading must neither wake it nor fill the kernel's queue.
+    #[test]
+    fn what_is_read_wakes_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = Directory::open(dir.path()).unwrap();
+        let limit = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
+        let names = ["a.json", "b.json"].map(|name| dir.path().join(name));
+        names.iter().for_each(|path| fs::write(path, "x").unwrap());
+        let (doorbell, mut notices) = open().unwrap();
+        notices.listen_to(&directory).unwrap();
+        for turn in 0..limit.trim().parse::<usize>().unwrap().min(50_000) + 10 {
+            assert!(notices.moved(OsStr::new("a.json")).is_none());
+            drop(fs::File::open(&names[turn % 2]).unwrap());
+        }
+        drop(Directory::open(dir.path()).unwrap());
+        assert!(!notices.wait(&doorbell, Instant::now(), true));
     }
 
     #[test]

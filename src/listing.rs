@@ -91,6 +91,10 @@ impl Moment {
     /// Stands for the start of 1970 itself.
     const FIRST: NonZeroI64 = NonZeroI64::new(1).expect("BUG: 1 is not 0");
 
+    /// Later than any other.
+    #[cfg(feature = "inotify")]
+    pub(crate) const LAST: Self = Self(NonZeroI64::MAX);
+
     pub(crate) fn new(seconds: i64, nanos: u32) -> Self {
         let nanos = seconds.checked_mul(1_000_000_000).and_then(|whole| whole.checked_add(i64::from(nanos)));
         let nanos = nanos.unwrap_or(if seconds < 0 { i64::MIN } else { i64::MAX });

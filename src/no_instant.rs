@@ -1,11 +1,12 @@
 //! [fs] Instant mode where there is none: nothing of this can be made.
 
 use std::ffi::OsStr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
 use crate::directory::Directory;
+use crate::listing::Moment;
 
 pub(crate) fn open() -> Result<(Doorbell, Notices), Errno> {
     Err(Errno::NOSYS)
@@ -28,7 +29,11 @@ impl Notices {
         match *self {}
     }
 
-    pub(crate) fn was_moved(&mut self, _: &OsStr) -> bool {
+    pub(crate) fn moved(&mut self, _: &OsStr) -> Option<Moment> {
+        match *self {}
+    }
+
+    pub(crate) fn patience(&self) -> Duration {
         match *self {}
     }
 

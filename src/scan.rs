@@ -270,19 +270,11 @@ fn push(names: &mut Names, name: &[u8]) {
 /// - Encrypted directories: their names change, with no time set, when the key is added or removed.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn keeps_its_stamp(directory: &Directory, stamp: &Stamp) -> bool {
-    use rustix::fs::{AtFlags, StatxAttributes, StatxFlags, fstatfs, statx};
+    use crate::directory::magic::{BTRFS, EXT, F2FS, RAMFS, TMPFS, XFS};
+    use rustix::fs::{AtFlags, StatxAttributes, StatxFlags, statx};
     use rustix::io::retry_on_intr;
-    const EXT: u32 = 0xEF53;
-    const XFS: u32 = 0x5846_5342;
-    const BTRFS: u32 = 0x9123_683E;
-    const F2FS: u32 = 0xF2F5_2010;
-    const TMPFS: u32 = 0x0102_1994;
-    const RAMFS: u32 = 0x8584_58F6;
 
-    let local = || match retry_on_intr(|| fstatfs(directory)) {
-        Ok(stat) => matches!(stat.f_type as u32, EXT | XFS | BTRFS | F2FS | TMPFS | RAMFS),
-        Err(_) => false,
-    };
+    let local = || directory.magic().is_some_and(|magic| [EXT, XFS, BTRFS, F2FS, TMPFS, RAMFS].contains(&magic));
     // A kernel or sandbox that cannot say is not trusted.
     let plain = || match retry_on_intr(|| statx(directory, c"", AtFlags::EMPTY_PATH, StatxFlags::empty())) {
         Ok(stat) => !stat.stx_attributes.contains(StatxAttributes::ENCRYPTED),

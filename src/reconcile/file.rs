@@ -64,7 +64,7 @@ impl Fault {
 pub(crate) enum Document {
     /// The whole content, with the stamp that it had before and after. `recent`: by the wall clock, the stamp is so young
     /// that whoever wrote the content may still be at it; only asked of what was there at the start. `moved`: it is known
-    /// that the file was moved to its name and not written to since. `process`: what is known of the process that it
+    /// that the file was moved to its name, and that whoever has written to it since has changed its stamp since the listing. `process`: what is known of the process that it
     /// names, where that is asked for.
     Content {
         stamp: Stamp,
@@ -293,19 +293,19 @@ impl File {
     pub(super) fn read(&mut self, began: Instant, now: Instant, document: Document, settle_time: Duration) -> Step {
         match document {
             Document::Content { stamp, recent, moved, hash, handoff, process } => {
-                self.found(began, now, stamp);
+                let whole = !self.found(began, now, stamp) && moved;
                 match handoff {
                     Ok(handoff) => match self.is_leftover(hash, stamp.mtime, &handoff, process) {
                         Some(error) => self.faulty(now, Fault::Stale(hash), error, settle_time, Again::Read),
                         // What came after the start is recent whatever the wall clock says.
-                        None => self.good(now, stamp, !moved && (recent || !self.initial), handoff),
+                        None => self.good(now, stamp, !whole && (recent || !self.initial), handoff),
                     },
                     Err(error) => self.faulty(now, Fault::Content(hash), error, settle_time, Again::Read),
                 }
             }
             Document::Faulty { stamp, fault, error } => {
                 match stamp {
-                    Some(stamp) => self.found(began, now, stamp),
+                    Some(stamp) => drop(self.found(began, now, stamp)),
                     None => self.unstamped(),
                 }
                 let again = if matches!(fault, Fault::Other(_)) { Again::List } else { Again::Read };
@@ -431,14 +431,16 @@ impl File {
         Step::Rejected
     }
 
-    fn found(&mut self, began: Instant, now: Instant, stamp: Stamp) {
-        self.stamped(now, stamp);
+    /// Returns whether the stamp is another one than before.
+    fn found(&mut self, began: Instant, now: Instant, stamp: Stamp) -> bool {
+        let changed = self.stamped(now, stamp);
         self.unread = false;
         if let Some(open) = &mut self.open {
             open.missing_since = None;
             open.read_began = Some(began);
             self.settled |= began.saturating_duration_since(open.stamp_since) > RACY_WINDOW;
         }
+        changed
     }
 
     /// Returns whether the stamp is another one than before.

@@ -32,7 +32,7 @@ mod loom_tests;
 /// no harm; and than the clock of a file system stands still.
 const RECENT: Duration = Duration::from_secs(3);
 /// The time between two scans that notifications ask for: at least this, and at least so many times what the last one
-/// took. A writer that never rests must not cost the host a processor.
+/// took with all that followed from it. A writer that never rests must not cost the host a processor.
 const EARLY_SCANS: (Duration, u32) = (Duration::from_millis(5), 5);
 
 /// A listing longer than this is not kept for the next one.
@@ -203,6 +203,7 @@ impl Worker {
             self.core.handle_timeout(began);
             let is_due = self.core.is_scan_due(began);
             let scan = (is_due || !rescans.is_empty()).then(|| self.scan(began));
+            let scanned = scan.is_some();
             let error = match &scan {
                 Some(Err(error)) => Some(error.clone()),
                 _ => None,
@@ -224,6 +225,12 @@ impl Worker {
                 self.core.figures(),
                 self.core.unavailable_error(),
             );
+            if scanned && std::mem::take(&mut self.noticed) {
+                let (least, times) = EARLY_SCANS;
+                self.rests_until = Some(began + least.max(began.elapsed() * times));
+            }
+            // What was listed could perhaps not be read.
+            let error = error.or_else(|| self.core.unavailable_error().cloned());
             for done in rescans {
                 let result = error.clone().map_or(Ok(()), Err);
                 // Who asked may have gone.
@@ -233,7 +240,8 @@ impl Worker {
             // What is notified before the next scan will be seen by it.
             if self.ear.wait(self.core.poll_timeout(), !self.noticed) {
                 self.noticed = true;
-                self.core.handle_notice(self.rests_until.unwrap_or(began));
+                let at = Instant::now() + self.ear.patience();
+                self.core.handle_notice(self.rests_until.map_or(at, |until| until.max(at)));
             }
         }
     }
@@ -252,10 +260,6 @@ impl Worker {
             return Err(Error::stopped());
         }
         let now = Instant::now();
-        if std::mem::take(&mut self.noticed) {
-            let (least, times) = EARLY_SCANS;
-            self.rests_until = Some(began + least.max(now.duration_since(began) * times));
-        }
         self.shared.meter.scanned(now, scan.as_ref().err());
         match &scan {
             Ok(_) => self.core.handle_listing(began, now, &self.listing),
@@ -281,7 +285,9 @@ impl Worker {
 
     /// Reads all that is due, out of the directory that was just listed if there is one.
     fn read(&mut self, mut directory: Option<Directory>) {
-        while let Some((id, name)) = self.core.poll_read(Instant::now()) {
+        // What comes due meanwhile is for the next round: whoever cannot be read at once must not keep the others waiting.
+        let now = Instant::now();
+        while let Some((id, name)) = self.core.poll_read(now) {
             if self.shared.is_stopped() {
                 return;
             }
@@ -317,6 +323,7 @@ impl Worker {
         self.reads += 1;
         let began = Instant::now();
         let path = || self.settings.runtime_dir.join(&**name);
+        let moved = self.ear.moved(name);
         let document = match self.reader.read(directory, name) {
             ReadOutcome::Bytes { stamp, bytes } => {
                 let hash = ContentHash::of(bytes);
@@ -330,7 +337,7 @@ impl Worker {
                 Document::Content {
                     stamp,
                     recent: is_recent(stamp),
-                    moved: self.ear.was_moved(name),
+                    moved: moved.is_some_and(|before| stamp.ctime < before && directory.has_alone(name, stamp)),
                     hash,
                     handoff,
                     process,
