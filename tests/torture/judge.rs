@@ -11,11 +11,11 @@ use handoff_watcher::HandoffPayload;
 
 use crate::common::witness::{Contests, Held, monotonic, vouches};
 use crate::deeds::Deeds;
+use crate::hitch::Hitch;
 use crate::host::Host;
 use crate::writer::Absence;
 
-/// From the last byte until it is seen: the objective of CLOUD-3013. It holds an interval and the 100 ms that are promised,
-/// and as much as two processors that are busy with something else may take.
+/// From the last byte until it is seen: the objective of CLOUD-3013, which holds an interval and the 100 ms that are promised.
 const OBJECTIVE: Duration = Duration::from_secs(2);
 /// What the hosts add to that themselves: the longest they dawdle, and the longest until they are asked again.
 const HOSTS_OWN: Duration = Duration::from_millis(700);
@@ -25,8 +25,11 @@ const REST: Duration = Duration::from_secs(60);
 const NEWS: Duration = Duration::from_secs(1);
 /// Longer than a stamp takes to settle, and the polls that find it settled.
 const SETTLED: Duration = Duration::from_millis(2300);
-/// Longer than what is promised, for a machine that has no time: by how much a removal may follow the absence.
-const GRACE: Duration = Duration::from_secs(1);
+/// From the end of an absence until it can no longer be told, beside the interval: the 100 ms until the file is believed, and
+/// the rest between two scans.
+const BELIEVED: Duration = Duration::from_millis(600);
+/// To scan, to read, to deliver: each may be held up for as long as somebody else was.
+const HELD_UP: u32 = 3;
 
 #[derive(Debug, Default)]
 pub(crate) struct Verdict {
@@ -52,8 +55,8 @@ impl Verdict {
     }
 }
 
-/// The questions, when all is quiet. The host goes on as it was afterwards.
-pub(crate) fn judge(dir: &Path, host: &Host, deeds: &Deeds) -> Verdict {
+/// The questions, when all is quiet. `hitch` is the machine's own fault.
+pub(crate) fn judge(dir: &Path, host: &Host, deeds: &Deeds, hitch: &Hitch) -> Verdict {
     let mut verdict = Verdict::default();
     let (name, registry) = (&host.name, host.registry());
     let expected = match Said::read(dir) {
@@ -77,6 +80,7 @@ pub(crate) fn judge(dir: &Path, host: &Host, deeds: &Deeds) -> Verdict {
         ("all was told", told, OBJECTIVE + HOSTS_OWN, &mut verdict.told),
     ] {
         *longest = took.unwrap_or(REST);
+        let limit = limit + hitch.longest() * HELD_UP;
         if *longest > limit {
             wrong.push(format!("{name}: {what} only {longest:?} after the last byte; {limit:?} are too many"));
         }
@@ -113,26 +117,23 @@ pub(crate) fn judge(dir: &Path, host: &Host, deeds: &Deeds) -> Verdict {
         }
     }
     let removals = std::mem::take(&mut witness.removals);
-    let tolerance = host.interval.min(OBJECTIVE) + Duration::from_millis(100) + GRACE;
+    // Where polls come once an hour, it is notifications that tell.
+    let polls = Some(host.interval).filter(|interval| *interval < OBJECTIVE).unwrap_or_default();
+    let tolerance = polls + BELIEVED + hitch.longest() * HELD_UP;
     let mut absences = deeds.absences.clone();
     verdict.removals = removals.len() as u64;
     for (file, at) in removals {
         // Each absence explains one removal, and the first one that can is of no use to those that follow.
-        let mine = absences.get_mut(&file).and_then(|absences| {
-            let explains =
-                |it: &&mut Absence| it.times > 0 && it.since <= at && at <= it.until.saturating_add(tolerance);
-            absences.iter_mut().find(explains)
-        });
-        match mine {
-            Some(absence) => {
+        let explains = |it: &&mut Absence| it.times > 0 && it.since <= at && at <= it.until.saturating_add(tolerance);
+        let mine = absences.get_mut(&file).and_then(|absences| absences.iter_mut().find(explains));
+        let before = |it: &&Absence| it.since <= at;
+        let near = deeds.absences.get(&file).and_then(|absences| absences.iter().rfind(before));
+        match (mine, near) {
+            (Some(absence), Some(near)) => {
                 absence.times -= 1;
-                verdict.belated = verdict.belated.max(at.saturating_sub(absence.until));
+                verdict.belated = verdict.belated.max(at.saturating_sub(near.until));
             }
-            None => {
-                let near: Vec<_> = deeds.absences.get(&file).into_iter().flatten().collect();
-                let near: Vec<_> = near.iter().rev().filter(|it| it.since <= at).take(2).collect();
-                objections.push(format!("falsely removed, at {at:?}: {}, absent only {near:?}", file.display()));
-            }
+            _ => objections.push(format!("falsely removed, at {at:?}: {}, absent only {near:?}", file.display())),
         }
     }
     for objection in objections {

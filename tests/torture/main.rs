@@ -10,6 +10,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod deeds;
+mod hitch;
 mod host;
 mod judge;
 mod random;
@@ -25,6 +26,7 @@ use clap::Parser;
 
 use common::Place;
 use deeds::{Deeds, Pen};
+use hitch::Hitch;
 use host::{Host, Mode};
 use judge::{Verdict, judge};
 use writer::{Arena, Writer};
@@ -140,7 +142,7 @@ impl Ring {
     }
 
     /// Writes for so long, then is quiet and judged.
-    fn round(&mut self, time: Duration) -> Result<(Deeds, Verdict), String> {
+    fn round(&mut self, time: Duration, hitch: &Hitch) -> Result<(Deeds, Verdict), String> {
         let mut deeds = Deeds::default();
         for host in &self.hosts {
             host.behaves.store(false, Ordering::Relaxed);
@@ -149,7 +151,7 @@ impl Ring {
         self.pens.iter_mut().try_for_each(|pen| pen.hear(&mut deeds))?;
         let mut verdict = Verdict::default();
         thread::scope(|scope| {
-            let judges = self.hosts.each_ref().map(|host| scope.spawn(|| judge(&self.dir, host, &deeds)));
+            let judges = self.hosts.each_ref().map(|host| scope.spawn(|| judge(&self.dir, host, &deeds, hitch)));
             for judge in judges {
                 verdict.add(judge.join().expect("a verdict"));
             }
@@ -173,9 +175,11 @@ fn torture(options: &Options, seconds: u64, mode: Mode) -> bool {
     ];
 
     let (mut acts, mut versions, mut late, mut all) = (0, 0, 0, Verdict::default());
+    let (hitch, mut hitches) = (&Hitch::new(rings[0].dir.clone()), Duration::ZERO);
     for round in 1..=rounds {
+        hitch.start();
         thread::scope(|scope| {
-            let running = rings.each_mut().map(|ring| scope.spawn(move || ring.round(time)));
+            let running = rings.each_mut().map(|ring| scope.spawn(move || ring.round(time, hitch)));
             for ring in running {
                 match ring.join().expect("it ends") {
                     Ok((deeds, mut verdict)) => {
@@ -189,6 +193,7 @@ fn torture(options: &Options, seconds: u64, mode: Mode) -> bool {
                 }
             }
         });
+        hitches = hitches.max(hitch.longest());
         if !all.wrong.is_empty() {
             break;
         }
@@ -207,7 +212,8 @@ fn torture(options: &Options, seconds: u64, mode: Mode) -> bool {
     println!(
         "torture{}: {} wrong in {rounds} rounds; {versions} versions written in {acts} acts by {} writers, {events} events \
          taken, {} of them removals, {} excused ({late} mixtures lay there too long); after the last byte all was seen in \
-         {:.0?} and told in {:.0?}, a removal at most {:.0?} after the file was back; {:.0} s, --seed {seed}",
+         {:.0?} and told in {:.0?}, a removal at most {:.0?} after the file was back, \
+         where the machine held up others for {hitches:.0?}; {:.0} s, --seed {seed}",
         if mode.instant { ", instant" } else { "" },
         all.wrong.len(),
         options.writers + 3,
