@@ -325,6 +325,29 @@ fn can_attach() -> bool {
     }
 }
 
+/// With polls once an hour, it is notifications that tell: the rest between two scans that they ask for must not be a
+/// multiple of what a slow disk made of one.
+#[test]
+fn regression_a_scan_that_was_held_up_does_not_keep_notifications_waiting() {
+    if !can_attach() {
+        return;
+    }
+    let mut watch = Watch::start_polling(Setup::Instant, Duration::from_secs(3600)).unwrap();
+    let held_up = Duration::from_secs(2);
+    let delay = format!("inject=getdents64:delay_exit={}:when=1", held_up.as_micros());
+    let strace = Strace::attach(watch.place.path(), watch.thread(), None, &["trace=getdents64", &delay]).unwrap();
+    let began = Instant::now();
+    watch.put("a", "v2");
+    watch.until("the first change", |watch| watch.holds("a", "v2")).unwrap();
+    assert!(began.elapsed() >= held_up, "nothing was held up: {}", strace.said());
+    drop(strace.detach());
+    let began = Instant::now();
+    watch.put("b", "v2");
+    watch.until("the second one", |watch| watch.holds("b", "v2")).unwrap();
+    // CLOUD-3013.
+    assert!(watch.last.duration_since(began) < Duration::from_secs(2), "{:#?}", watch.log);
+}
+
 #[test]
 fn every_call_of_the_scanning_thread_may_fail() {
     if !can_attach() {
