@@ -114,7 +114,8 @@ impl Channel {
     /// Takes a parcel back. False if the host has it already; its ack then rings the bell.
     pub(crate) fn revoke(&self, ticket: Ticket) -> bool {
         let mut state = self.state.lock();
-        let Some(place) = state.waiting.iter().position(|parcel| parcel.ticket == ticket) else {
+        // They were offered in the order of their tickets.
+        let Ok(place) = state.waiting.binary_search_by_key(&ticket, |parcel| parcel.ticket) else {
             state.ack_wanted = true;
             if !state.acks.is_empty() {
                 // It may be among them, and came when nobody asked for it.

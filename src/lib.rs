@@ -63,6 +63,8 @@
 //! - A writer that overwrites a file in place *without truncating it*, in pieces more than 50 ms apart, cannot be told from
 //!   one that has finished: use [`publish`], or rename.
 //! - Two versions of a file that hash to the same 64 bits would be taken for one.
+//! - A child that is forked has no part in the watchers of its parent: to stop or drop its copies does nothing there, and
+//!   nothing else may be done with them. It may start watchers of its own.
 //! - By default what the directory says is believed: who can write to it can route requests; see [`TrustPolicy`].
 
 #[cfg(not(unix))]

@@ -180,6 +180,9 @@ pub(crate) struct Entry {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Listing {
     pub(crate) entries: Vec<Entry>,
+    /// The directory had been left alone for long, and was while it was listed: a name that it does not have is none of
+    /// its names, whatever can be opened under it (where upper and lower case are the same).
+    pub(crate) certain: bool,
 }
 
 /// Whether a name is a handoff's (CLOUD-3010: `*.json`): it ends in `.json`, and is not hidden. Backups (`a.json.bak`,

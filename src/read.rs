@@ -31,9 +31,10 @@ pub(crate) enum ReadOutcome<'a> {
     /// excludes a file that is being written, but for a change within one tick of the file system's clock: only a
     /// stamp that has settled proves that the content is of one piece.
     Bytes { stamp: Stamp, bytes: &'a [u8] },
-    /// It changed while being read, several times in a row; or it is leased to a writer. Also a file whose size is not
-    /// what `stat` says, as in procfs.
+    /// It changed while being read, several times in a row; or it is leased to a writer.
     Changing,
+    /// It did not change, but its length is not what `stat` says, as in procfs: whether it is whole cannot be known.
+    Contradictory { stamp: Stamp, length: usize },
     /// There is no such name, or it is a symbolic link that leads nowhere.
     Absent,
     /// It is not a regular file.
@@ -63,6 +64,7 @@ pub(crate) struct Reader {
 enum Attempt {
     Read(Stamp),
     Changed,
+    Contradictory(Stamp),
     Other(OtherKind),
     TooLarge(Stamp),
     Untrusted(Stamp, Breach, Error),
@@ -98,7 +100,10 @@ impl Reader {
         loop {
             match self.attempt(directory, name) {
                 Ok(Attempt::Read(stamp)) => return ReadOutcome::Bytes { stamp, bytes: &self.buffer },
-                Ok(Attempt::Changed) if retries > 0 => retries -= 1,
+                Ok(Attempt::Changed | Attempt::Contradictory(_)) if retries > 0 => retries -= 1,
+                Ok(Attempt::Contradictory(stamp)) => {
+                    return ReadOutcome::Contradictory { stamp, length: self.buffer.len() };
+                }
                 // EAGAIN: a writer holds a lease. It has been told to give it up.
                 Ok(Attempt::Changed) | Err(Errno::AGAIN) => return ReadOutcome::Changing,
                 Ok(Attempt::Other(kind)) => return ReadOutcome::Other(kind),
@@ -158,10 +163,10 @@ impl Reader {
         }
         // Where the size is that of the bytes there is nothing behind them. So a read that came back with all of them
         // need not be followed by one that says "end of file".
-        Ok(if before == after && self.buffer.len() as u64 == after.size {
-            Attempt::Read(after)
-        } else {
-            Attempt::Changed
+        Ok(match (before == after, self.buffer.len() as u64 == after.size) {
+            (true, true) => Attempt::Read(after),
+            (true, false) => Attempt::Contradictory(after),
+            (false, _) => Attempt::Changed,
         })
     }
 
@@ -443,7 +448,7 @@ mod tests {
     #[cfg(target_os = "linux")]
     fn a_file_of_procfs_is_never_mistaken_for_an_empty_one() {
         let mut reader = Reader::new(1000, true);
-        assert!(matches!(read_from(&mut reader, Path::new("/proc/self"), "status"), ReadOutcome::Changing));
+        assert!(matches!(read_from(&mut reader, Path::new("/proc/self"), "status"), ReadOutcome::Contradictory { .. }));
     }
 
     #[test]

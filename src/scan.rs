@@ -137,6 +137,7 @@ impl Scanner {
             && now.saturating_duration_since(began) < RELY
             && !self.look(directory, listing)?
         {
+            listing.certain = true;
             self.relied_on = relied_on;
             return Ok(());
         }
@@ -177,6 +178,7 @@ impl Scanner {
         }
         self.names.finish();
         self.look(directory, listing)?;
+        listing.certain = quiet;
         if self.names.has_unlisted() {
             // A file that is replaced during the listing may be missed: a file system may put its new entry at a place
             // that the listing has passed, such as that of the temporary file. So a known name that was not shown goes
@@ -186,6 +188,7 @@ impl Scanner {
             let mut known = self.names.known().iter();
             listing.entries.retain(|_| known.next().is_some_and(|known| known.stays(quiet)));
             self.names.forget(quiet);
+            listing.certain = quiet;
         }
         if quiet && let Some(Watched { stamp: (stamp, _), trusted, .. }) = &mut self.watched {
             let trusts = self.trusts;

@@ -13,8 +13,6 @@ use crate::watcher::Threads;
 
 /// A watcher. Made by handoff_watcher_new(), freed by handoff_watcher_free().
 pub struct Watcher {
-    /// Of the process that made it. Asked for first, without a lock: in a fork, whoever held a lock is not there any more.
-    pid: u32,
     users: Arc<Users>,
     pub(super) threads: Threads,
     pub(super) host: Arc<Host>,
@@ -49,7 +47,7 @@ impl Drop for User {
 
 impl Watcher {
     pub(super) fn new(threads: Threads, host: Arc<Host>) -> Self {
-        Self { pid: std::process::id(), users: Arc::default(), threads, host }
+        Self { users: Arc::default(), threads, host }
     }
 
     /// For what waits for the scanning thread, or takes an event: a log callback may be on the thread that is to do it.
@@ -62,11 +60,13 @@ impl Watcher {
         if self.host.is_inside(None) { Err(busy()) } else { Ok(()) }
     }
 
+    /// Asked for first, without a lock: in a fork, whoever held a lock is not there any more.
     fn check_process(&self) -> Result<(), Error> {
-        if self.pid == std::process::id() {
+        let shared = self.threads.shared();
+        if !shared.is_fork() {
             return Ok(());
         }
-        let message = format!("the watcher belongs to process {}, of which this one is a fork", self.pid);
+        let message = format!("the watcher belongs to process {}, of which this one is a fork", shared.process);
         Err(Error::new(ErrorKind::Forked, message))
     }
 

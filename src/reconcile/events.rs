@@ -38,10 +38,13 @@ impl Flight {
 }
 
 impl Reconciler {
-    /// The subject has something else to say than before: whatever of it is on its way is out of date.
+    /// The subject may have something else to say than before. What is on its way is taken back if it is out of date; what
+    /// was refused is tried again at once if it is something else, and at its time if it is not.
     pub(super) fn differs(&mut self, subject: Subject) {
         match self.outbox.ticket(subject) {
-            Some(ticket) => self.revocations.push(ticket),
+            Some(ticket) if self.flights.get(&ticket).is_some_and(|flight| self.is_current(flight)) => {}
+            Some(ticket) => self.revocations.push_back(ticket),
+            None if self.outbox.refused(subject).is_some_and(|flight| self.is_current(flight)) => {}
             None => self.outbox.changed(subject),
         }
     }

@@ -39,6 +39,8 @@ pub(crate) enum Fault {
     Dangling,
     /// These bytes are a handoff, but their process is not.
     Stale(ContentHash),
+    /// It has another length than `stat` says.
+    Contradictory,
     /// `stat`, `open` or `read` failed with this error number.
     Unreadable(i32),
 }
@@ -239,7 +241,7 @@ impl File {
     pub(super) fn seen(&mut self, now: Instant, seen: Seen, settle_time: Duration) -> Step {
         match seen {
             Seen::File(stamp) => {
-                let came_back = self.open.as_mut().is_some_and(|open| open.missing_since.take().is_some());
+                let came_back = self.is_there();
                 let changed = self.stamped(now, stamp);
                 self.close();
                 // Closed is only what has settled.
@@ -250,13 +252,15 @@ impl File {
                 if changed || came_back || self.unread || due { Step::Read } else { Step::Nothing }
             }
             Seen::Other(kind) => {
+                self.is_there();
                 self.unstamped();
                 let fault = Fault::Other(kind);
                 self.faulty(now, fault, fault.file_type_error(), settle_time, Again::List)
             }
             Seen::Failed(errno) => {
+                self.is_there();
                 self.unstamped();
-                self.faulty(now, Fault::Unreadable(errno), unreadable(errno), settle_time, Again::List)
+                self.faulty(now, Fault::Unreadable(errno), unreadable("stat", errno), settle_time, Again::List)
             }
             Seen::Vanished => {
                 let since = *self.open(now).missing_since.get_or_insert(now);
@@ -265,7 +269,7 @@ impl File {
                 }
                 // Listed again, and again there is nothing. Only a listing removes: until then it cannot be read.
                 self.unstamped();
-                self.faulty(now, Fault::Unreadable(ENOENT), unreadable(ENOENT), settle_time, Again::List)
+                self.faulty(now, Fault::Unreadable(ENOENT), unreadable("stat", ENOENT), settle_time, Again::List)
             }
             Seen::Absent => {
                 let since = *self.open(now).missing_since.get_or_insert(now);
@@ -283,10 +287,14 @@ impl File {
         }
     }
 
-    /// A complete listing does not have the name. A read then confirms what the listing said.
-    pub(super) fn unlisted(&mut self, now: Instant) -> Step {
+    /// A complete listing does not have the name. A read then confirms what the listing said, unless that is certain.
+    pub(super) fn unlisted(&mut self, now: Instant, certain: bool) -> Step {
         let since = *self.open(now).missing_since.get_or_insert(now);
-        if now.duration_since(since) < CONFIRM { Step::ListAt(since + CONFIRM) } else { Step::Read }
+        match (now.duration_since(since) < CONFIRM, certain) {
+            (true, _) => Step::ListAt(since + CONFIRM),
+            (false, true) => Step::Gone,
+            (false, false) => Step::Read,
+        }
     }
 
     /// A read that ran from `began` to `now` gave this.
@@ -317,10 +325,15 @@ impl File {
                 Step::ReadAt(now + CONFIRM)
             }
             Document::Absent if self.missing_for(now) >= CONFIRM => Step::Gone,
-            // Only a listing makes it missing: it shows, of the same moment, what has come in its place.
+            // Only a listing makes it missing: it shows, of the same moment, what has come in its place. One that goes on
+            // to show what cannot be opened contradicts itself.
             Document::Absent => {
-                self.unread = true;
-                Step::ListAt(now + CONFIRM)
+                let fault = Fault::Unreadable(ENOENT);
+                let again = matches!(self.undecided(), Some(Undecided::Suspect { fault: same, .. }) if *same == fault);
+                match self.faulty(now, fault, unreadable("open", ENOENT), settle_time, Again::List) {
+                    Step::ListAt(_) if !again => Step::ListAt(now + CONFIRM),
+                    step => step,
+                }
             }
         }
     }
@@ -337,6 +350,11 @@ impl File {
     pub(super) fn postpone(&mut self) {
         self.unread = true;
         self.read_queued = false;
+    }
+
+    /// A listing has it; says whether it was missing.
+    fn is_there(&mut self) -> bool {
+        self.open.as_mut().is_some_and(|open| open.missing_since.take().is_some())
     }
 
     fn missing_for(&self, now: Instant) -> Duration {
@@ -404,7 +422,7 @@ impl File {
     }
 
     fn faulty(&mut self, now: Instant, fault: Fault, error: Error, settle_time: Duration, again: Again) -> Step {
-        self.unread = matches!(fault, Fault::Unreadable(_));
+        self.unread = matches!(fault, Fault::Unreadable(_) | Fault::Contradictory);
         if self.verdict.as_ref().is_some_and(|verdict| verdict.fault == fault) {
             self.decided();
             return Step::Nothing;
@@ -464,6 +482,6 @@ impl File {
     }
 }
 
-fn unreadable(errno: i32) -> Error {
-    Error::new(ErrorKind::Io, format!("cannot stat the file: {}", std::io::Error::from_raw_os_error(errno)))
+fn unreadable(what: &str, errno: i32) -> Error {
+    Error::new(ErrorKind::Io, format!("cannot {what} the file: {}", std::io::Error::from_raw_os_error(errno)))
 }

@@ -38,17 +38,13 @@ impl Reconciler {
         }
         let Some(file) = self.files.get(id) else { return };
         let after = Before::of(file);
-        if before.rank != after.rank
-            && step != Step::Accepted
-            && let Some(replica) = file.replica
-        {
-            if after.rank.is_some_and(|rank| rank.is_there)
-                && let Some(replica) = self.replicas.get_mut(replica)
-            {
-                // What it lost by going missing it has again.
-                replica.claim(id, &self.files);
+        if before.rank != after.rank && step != Step::Accepted {
+            let is_there = after.rank.is_some_and(|rank| rank.is_there);
+            // What it lost by going missing it has again, also where nothing else spoke of the replica meanwhile.
+            let replica = if is_there { self.claim(id) } else { file.replica };
+            if let Some(replica) = replica {
+                self.claims_changed(replica, None);
             }
-            self.claims_changed(replica, None);
         }
         self.count(before, after);
         if before.invalid && !after.invalid {
@@ -66,8 +62,18 @@ impl Reconciler {
     }
 
     fn accepted(&mut self, id: FileId) {
-        let Some(file) = self.files.get_mut(id) else { return };
-        let Some(key) = file.version.as_ref().map(|version| ReplicaKey(version.handoff.clone())) else { return };
+        let Some(replica) = self.claim(id) else { return };
+        let (Some(file), Some(claimed)) = (self.files.get(id), self.replicas.get_mut(replica)) else { return };
+        if let (Some(announcements), Some(version)) = (&self.announcements, &file.version) {
+            claimed.announce(&file.name, version, announcements.round());
+        }
+        self.claims_changed(replica, Some(id));
+    }
+
+    /// The file claims the replica of which its version in force speaks, and no other.
+    fn claim(&mut self, id: FileId) -> Option<ReplicaId> {
+        let file = self.files.get(id)?;
+        let key = ReplicaKey(file.version.as_ref()?.handoff.clone());
         let replica = match file.replica {
             Some(same) if self.replicas.get(same).is_some_and(|replica| replica.key == key) => same,
             _ => {
@@ -75,19 +81,17 @@ impl Reconciler {
                 self.replicas.find_or_create(&key)
             }
         };
-        let Some(file) = self.files.get_mut(id) else { return };
-        file.replica = Some(replica);
-        let (Some(file), Some(claimed)) = (self.files.get(id), self.replicas.get_mut(replica)) else { return };
-        claimed.claim(id, &self.files);
-        if let (Some(announcements), Some(version)) = (&self.announcements, &file.version) {
-            claimed.announce(&file.name, version, announcements.round());
-        }
-        self.claims_changed(replica, Some(id));
+        // No version is kept for its name alone.
+        self.replicas.rename(replica, key);
+        self.files.get_mut(id)?.replica = Some(replica);
+        self.replicas.get_mut(replica)?.claim(id, &self.files);
+        Some(replica)
     }
 
     pub(super) fn gone(&mut self, id: FileId, before: Before) {
         self.count(before, Before { rank: None, invalid: false, undecided: false });
         self.schedule.forget(id);
+        self.outbox.forgive(Subject::Invalid(id));
         self.resolved(Subject::Invalid(id));
         self.withdraw(id, RemovedReason::FileRemoved);
         self.revocations.extend(self.outbox.ticket(Subject::Invalid(id)));
@@ -145,6 +149,7 @@ impl Reconciler {
         let contest_differs = contest.as_ref() != replica.told_contest();
         if contest.is_none() {
             replica.tell_contest(None);
+            self.outbox.forgive(Subject::Conflict(id));
         }
         if let Some(winner) = winner.filter(|winner| Some(*winner) != accepted)
             && let Some(version) = self.files.get_mut(winner).and_then(|file| file.version.as_mut())
@@ -152,7 +157,8 @@ impl Reconciler {
             // It takes over what it has been saying for long: no new file, so no latency of one.
             version.changed = None;
         }
-        if contest_differs {
+        // One that is over may still be on its way.
+        if contest_differs || self.outbox.ticket(Subject::Conflict(id)).is_some() {
             self.differs(Subject::Conflict(id));
         }
         self.differs(Subject::Replica(id));

@@ -134,7 +134,7 @@ pub(crate) struct Reconciler {
     sync: Sync,
     outbox: Outbox,
     flights: BTreeMap<Ticket, Flight>,
-    revocations: Vec<Ticket>,
+    revocations: VecDeque<Ticket>,
     registry_changes: Vec<ReplicaKey>,
     invalid_files: usize,
     undecided_files: usize,
@@ -158,7 +158,7 @@ impl Reconciler {
             sync: Sync::Unlisted,
             outbox: Outbox::new(settings.retry_backoff),
             flights: BTreeMap::new(),
-            revocations: Vec::new(),
+            revocations: VecDeque::new(),
             registry_changes: Vec::new(),
             invalid_files: 0,
             undecided_files: 0,
@@ -192,7 +192,7 @@ impl Reconciler {
                 let before = Before::of(file);
                 let step = match entry {
                     Some(entry) => file.seen(now, entry.seen, settle_time),
-                    None => file.unlisted(now),
+                    None => file.unlisted(now, listing.certain),
                 };
                 if step != Step::Nothing || before.rank != file.rank() || before.undecided != file.is_undecided() {
                     steps.push((id, before, step));
@@ -257,7 +257,7 @@ impl Reconciler {
         if !taken {
             // New content since then resets the backoff: it deserves a try of its own.
             if self.is_current(&flight) {
-                self.outbox.failed(now, subject);
+                self.outbox.failed(now, flight);
             } else {
                 self.outbox.changed(subject);
             }
@@ -279,7 +279,9 @@ impl Reconciler {
             }
             Flight::Conflict(replica, contest) => {
                 if let Some(replica) = self.replicas.get_mut(replica) {
-                    replica.tell_contest(Some(contest));
+                    // The same one is news again, once it was over.
+                    let is_over = replica.contest(&self.files).is_none();
+                    replica.tell_contest((!is_over).then_some(contest));
                 }
             }
         }
@@ -336,7 +338,7 @@ impl Reconciler {
 
     /// The ticket of an event that is out of date, and should be taken back if the host has not taken it yet.
     pub(crate) fn poll_revoke(&mut self) -> Option<Ticket> {
-        self.revocations.pop()
+        self.revocations.pop_front()
     }
 
     /// The next event, computed now. Nothing is told while a listing's reads are under way: a file that moved to another

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
+use super::events::Flight;
 use super::table::{FileId, ReplicaId};
 
 /// What an event can be about.
@@ -23,11 +24,12 @@ pub(super) enum Subject {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Ticket(NonZeroU64);
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Retry {
     failures: u32,
     /// `None` while the next try is under way.
     at: Option<Instant>,
+    refused: Flight,
 }
 
 #[derive(Debug)]
@@ -111,14 +113,20 @@ impl Outbox {
     }
 
     /// The host refused it: the next try waits, twice as long each time.
-    pub(super) fn failed(&mut self, now: Instant, subject: Subject) {
+    pub(super) fn failed(&mut self, now: Instant, refused: Flight) {
+        let subject = refused.subject();
         let (least, most) = self.backoff;
         let failures = self.retries.get(&subject).map_or(0, |retry| retry.failures);
         self.forgive(subject);
         let factor = 1u32.checked_shl(failures).unwrap_or(u32::MAX);
         let at = now + least.saturating_mul(factor).min(most);
-        self.retries.insert(subject, Retry { failures: failures.saturating_add(1).min(31), at: Some(at) });
+        self.retries.insert(subject, Retry { failures: failures.saturating_add(1).min(31), at: Some(at), refused });
         self.retry_at.insert((at, subject));
+    }
+
+    /// What the host refused of the subject.
+    pub(super) fn refused(&self, subject: Subject) -> Option<&Flight> {
+        self.retries.get(&subject).map(|retry| &retry.refused)
     }
 
     /// Forgets that it ever failed.

@@ -135,10 +135,24 @@ impl Replicas {
         id
     }
 
+    /// Keeps the same name as part of another handoff.
+    pub(super) fn rename(&mut self, id: ReplicaId, key: ReplicaKey) {
+        if let Some(replica) = self.replicas.get_mut(id).filter(|replica| !replica.key.0.is_shared_with(&key.0)) {
+            self.ids.remove(&key);
+            self.ids.insert(key.clone(), id);
+            replica.key = key;
+        }
+    }
+
     pub(super) fn remove(&mut self, id: ReplicaId) -> Option<Replica> {
         let replica = self.replicas.remove(id)?;
         self.ids.remove(&replica.key);
         Some(replica)
+    }
+
+    #[cfg(test)]
+    pub(super) fn ids(&self) -> impl Iterator<Item = (&ReplicaKey, &ReplicaId)> {
+        self.ids.iter()
     }
 
     /// In the order of their places.

@@ -89,8 +89,11 @@ impl Threads {
         self.shared.stop();
     }
 
-    /// Waits until the threads have ended. False if they have not within that time.
+    /// Waits until the threads have ended. False if they have not within that time. In a fork there are none.
     pub(crate) fn join(&self, timeout: Option<Duration>) -> bool {
+        if self.shared.is_fork() {
+            return true;
+        }
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         self.threads.iter().all(|thread| thread.wait(deadline))
     }
@@ -98,7 +101,7 @@ impl Threads {
     /// Waits until the threads have ended, to the last instruction; all but the one that calls this.
     pub(crate) fn finish(self) {
         for thread in self.threads {
-            if thread.handle.thread().id() != current().id() {
+            if !self.shared.is_fork() && thread.handle.thread().id() != current().id() {
                 // What a thread panicked with has been caught and told already.
                 let _ = thread.handle.join();
             }

@@ -53,6 +53,8 @@ pub(crate) struct Shared {
     pub(crate) meter: Meter,
     stop: Arc<AtomicBool>,
     bell: Bell,
+    /// The process whose threads they are.
+    pub(crate) process: u32,
     /// Who waits for a rescan; `None` once there will be none any more.
     rescans: Mutex<Option<Vec<Asked>>>,
 }
@@ -68,6 +70,7 @@ impl Shared {
             meter: Meter::new(settings.poll_interval, settings.log.clone()),
             stop: Arc::default(),
             bell,
+            process: std::process::id(),
             rescans: Mutex::new(Some(Vec::new())),
         };
         if let Some(errno) = refusal {
@@ -76,11 +79,19 @@ impl Shared {
         (Arc::new(shared), ear)
     }
 
-    /// Asks everything to end, and returns at once: from here on nothing is handed out.
+    /// Asks everything to end, and returns at once: from here on nothing is handed out. In a fork it does nothing: the
+    /// threads are not there, and what wakes the host is shared with the parent, which goes on.
     pub(crate) fn stop(&self) {
+        if self.is_fork() {
+            return;
+        }
         self.stop.store(true, Ordering::Release);
         self.channel.close();
         self.bell.ring();
+    }
+
+    pub(crate) fn is_fork(&self) -> bool {
+        self.process != std::process::id()
     }
 
     pub(crate) fn is_stopped(&self) -> bool {
@@ -348,6 +359,11 @@ impl Worker {
                 }
             }
             ReadOutcome::Changing => Document::Changing,
+            ReadOutcome::Contradictory { stamp, length } => {
+                let message = format!("expected {} bytes, as its size says, found {length}", stamp.size);
+                let error = Error::new(ErrorKind::Io, message);
+                Document::Faulty { stamp: Some(stamp), fault: Fault::Contradictory, error }
+            }
             ReadOutcome::Absent => Document::Absent,
             ReadOutcome::Other(kind) => {
                 let fault = Fault::Other(kind);

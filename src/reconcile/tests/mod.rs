@@ -13,6 +13,7 @@ mod model;
 mod play;
 #[cfg(test)]
 mod promises;
+mod regressions;
 #[cfg(test)]
 mod traps;
 
@@ -197,7 +198,7 @@ impl Disk {
             };
             Entry { name: name.clone(), seen }
         });
-        Ok(Listing { entries: entries.collect() })
+        Ok(Listing { entries: entries.collect(), certain: false })
     }
 
     /// `None` is exhaustion.
@@ -266,6 +267,8 @@ struct World {
     /// The files that were deleted because their messages were taken.
     deleted: Vec<String>,
     reads: u32,
+    /// How often the host refused something.
+    refusals: u32,
     /// Every good document that ever was under a name, and what it says.
     written: BTreeMap<Vec<u8>, String>,
     /// At processes.
@@ -307,6 +310,7 @@ impl World {
             before_deletion: Vec::new(),
             deleted: Vec::new(),
             reads: 0,
+            refusals: 0,
             written: BTreeMap::new(),
             looks: 0,
         }
@@ -398,6 +402,7 @@ impl World {
             if taken {
                 self.hear(&parcel.event);
             }
+            self.refusals += u32::from(!taken);
             self.acknowledge(parcel.ticket, taken);
         }
     }
