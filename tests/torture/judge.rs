@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -55,8 +54,9 @@ impl Verdict {
     }
 }
 
-/// The questions, when all is quiet. `hitch` is the machine's own fault.
-pub(crate) fn judge(dir: &Path, host: &Host, deeds: &Deeds, hitch: &Hitch) -> Verdict {
+/// Waits until the host was told what the directory says, and says how long that took; and that it is so for good, if all
+/// is `settled` before this returns. The host goes on as it is. `hitch` is the machine's own fault.
+pub(crate) fn agree(dir: &Path, host: &Host, quiet: Duration, hitch: &Hitch, settled: bool) -> Verdict {
     let mut verdict = Verdict::default();
     let (name, registry) = (&host.name, host.registry());
     let expected = match Said::read(dir) {
@@ -66,9 +66,8 @@ pub(crate) fn judge(dir: &Path, host: &Host, deeds: &Deeds, hitch: &Hitch) -> Ve
             return verdict;
         }
     };
-    host.behaves.store(true, Ordering::Relaxed);
     let (mut seen, mut told) = (None, None);
-    let since_quiet = || monotonic().saturating_sub(deeds.quiet);
+    let since_quiet = || monotonic().saturating_sub(quiet);
     while (seen.is_none() || told.is_none()) && since_quiet() < REST {
         seen = seen.or_else(|| (registry.list() == expected.payloads()).then(since_quiet));
         told = told.or_else(|| expected.is_told_to(host).then(since_quiet));
@@ -85,12 +84,15 @@ pub(crate) fn judge(dir: &Path, host: &Host, deeds: &Deeds, hitch: &Hitch) -> Ve
             wrong.push(format!("{name}: {what} only {longest:?} after the last byte; {limit:?} are too many"));
         }
     }
+    if !settled {
+        return verdict;
+    }
     let settled = since_quiet() + SETTLED;
     sleep(NEWS.saturating_sub(since_quiet()));
     let events = host.witness.lock().events;
     sleep(settled.saturating_sub(since_quiet()));
 
-    let mut witness = host.witness.lock();
+    let witness = host.witness.lock();
     if witness.events != events {
         let late = witness.heard.len().saturating_sub((witness.events - events) as usize);
         wrong.push(format!("{name}: told when all was quiet: {:?}", &witness.heard[late..]));
@@ -108,6 +110,13 @@ pub(crate) fn judge(dir: &Path, host: &Host, deeds: &Deeds, hitch: &Hitch) -> Ve
     if registry.list() != expected.payloads() {
         wrong.push(format!("{name}: the registry has {:?}, and not {:?}", registry.list(), expected.payloads()));
     }
+    verdict
+}
+
+/// What the host objects to, as far as what its writers did is no excuse.
+pub(crate) fn objections(host: &Host, deeds: &Deeds, hitch: &Hitch) -> Verdict {
+    let mut verdict = Verdict::default();
+    let mut witness = host.witness.lock();
     let mut objections = std::mem::take(&mut witness.objections);
     for (file, mixture, objection) in witness.mixtures.drain(..) {
         if deeds.late.contains(&(file, mixture)) {
@@ -138,7 +147,7 @@ pub(crate) fn judge(dir: &Path, host: &Host, deeds: &Deeds, hitch: &Hitch) -> Ve
     }
     for objection in objections {
         let short: String = objection.chars().take(600).collect();
-        wrong.push(format!("{name}: {short}"));
+        verdict.wrong.push(format!("{}: {short}", host.name));
     }
     verdict
 }

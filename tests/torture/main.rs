@@ -28,7 +28,7 @@ use common::Place;
 use deeds::{Deeds, Pen};
 use hitch::Hitch;
 use host::{Host, Mode};
-use judge::{Verdict, judge};
+use judge::{Verdict, agree, objections};
 use writer::{Arena, Writer};
 
 /// How many seconds are written at most before all is judged.
@@ -125,6 +125,7 @@ fn main() -> ExitCode {
 
 /// A directory, its writers and its hosts.
 struct Ring {
+    arena: Arena,
     dir: PathBuf,
     pens: Vec<Pen>,
     hosts: [Host; 2],
@@ -138,25 +139,38 @@ impl Ring {
         }
         let hosts = [Host::calling(arena, &dir, mode), Host::called(arena, &dir, Mode { seed: !mode.seed, ..mode })];
         let pens = numbers.map(|number| Pen::new(arena, &dir, number, mode.seed)).collect();
-        Self { dir, pens, hosts }
+        Self { arena, dir, pens, hosts }
     }
 
     /// Writes for so long, then is quiet and judged.
     fn round(&mut self, time: Duration, hitch: &Hitch) -> Result<(Deeds, Verdict), String> {
         let mut deeds = Deeds::default();
-        for host in &self.hosts {
-            host.behaves.store(false, Ordering::Relaxed);
-        }
+        let behave = |ring: &Self, well| ring.hosts.iter().for_each(|host| host.behaves.store(well, Ordering::Relaxed));
+        behave(self, false);
         self.pens.iter_mut().try_for_each(|pen| pen.go(time))?;
         self.pens.iter_mut().try_for_each(|pen| pen.hear(&mut deeds))?;
+        behave(self, true);
+        let mut verdict = self.agree(&deeds, hitch, true);
+        if self.arena == Arena::Plain {
+            // While much is going on, each file is looked at for the sake of another. Now nothing else tells of it.
+            for place in 0..self.pens.len() {
+                self.pens[place].go(Duration::ZERO)?;
+                self.pens[place].hear(&mut deeds)?;
+                verdict.add(self.agree(&deeds, hitch, false));
+            }
+        }
+        self.hosts.iter().for_each(|host| verdict.add(objections(host, &deeds, hitch)));
+        Ok((deeds, verdict))
+    }
+
+    fn agree(&self, deeds: &Deeds, hitch: &Hitch, settled: bool) -> Verdict {
         let mut verdict = Verdict::default();
         thread::scope(|scope| {
-            let judges = self.hosts.each_ref().map(|host| scope.spawn(|| judge(&self.dir, host, &deeds, hitch)));
-            for judge in judges {
-                verdict.add(judge.join().expect("a verdict"));
-            }
+            let agree = |host| agree(&self.dir, host, deeds.quiet, hitch, settled);
+            let judges = self.hosts.each_ref().map(|host| scope.spawn(move || agree(host)));
+            judges.into_iter().for_each(|judge| verdict.add(judge.join().expect("a verdict")));
         });
-        Ok((deeds, verdict))
+        verdict
     }
 }
 

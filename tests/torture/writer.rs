@@ -99,7 +99,7 @@ impl Writer {
         }
     }
 
-    /// Writes for so long, and goes on where the last round ended.
+    /// Writes for so long, but at least once, and goes on where the last round ended.
     pub(crate) fn round(&mut self, arena: Arena, duration: Duration) -> io::Result<Work> {
         let end = Instant::now() + duration;
         match arena {
@@ -182,13 +182,16 @@ impl Writer {
                 self.rename(file)?;
             }
         }
-        while Instant::now() < end {
+        loop {
             let place = self.random.below(files.len());
             let file = &mut files[place];
             self.touches(&file.path);
             self.act(file)?;
             self.left_alone(&file.path);
             self.work.acts += 1;
+            if Instant::now() >= end {
+                break;
+            }
             let pause = self.pause(8);
             sleep(pause);
         }
