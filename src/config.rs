@@ -120,8 +120,9 @@ pub enum Mode {
         ///
         /// Only what was taken is deleted. The file is renamed to a hidden name first and read once more: a version that
         /// was written meanwhile comes back under its name or, if there is yet another one by then, as
-        /// `handoff-….json`, and is delivered. What is `invalid` stays where it is. After a crash of the host a message may
-        /// come again; none is deleted that was not taken.
+        /// `handoff-….json`, and is delivered. What is `invalid` stays where it is. A message that
+        /// was being taken while the host crashed or stopped may come again; none is deleted that was not taken, but what
+        /// the same file said before, and was overwritten before it was told.
         ///
         /// It needs the right to write to the directory; where that is missing the file stays, the log says so once, and
         /// each poll tries again. *Not promised:* bytes that a producer writes, without truncating, through a descriptor

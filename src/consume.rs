@@ -33,34 +33,32 @@ pub(crate) enum Consumed {
 /// name that it is given.
 ///
 /// # Errors
-/// Whatever the system says. The file is then still there, or comes back by [`bring_back`].
+/// Whatever the system or `is_taken` says: then it is not known which version it is. The file is still there, or comes
+/// back by [`bring_back`].
 pub(crate) fn consume(
     directory: &Directory,
     name: &OsStr,
-    mut is_taken: impl FnMut(&OsStr) -> bool,
+    mut is_taken: impl FnMut(&OsStr) -> Result<bool, Errno>,
 ) -> Result<Consumed, Errno> {
     // A version that is known to be newer is not made to vanish, not even for a moment.
-    if !is_taken(name) {
+    if !is_taken(name)? {
         return Ok(Consumed::Changed);
     }
     let hidden = hidden_name();
-    match directory.rename_new(name, &hidden) {
-        Ok(true) => {}
-        Ok(false) => return Err(Errno::EXIST),
+    match directory.rename(name, &hidden) {
+        Ok(()) => {}
         Err(Errno::NOENT) => return Ok(Consumed::Changed),
         Err(errno) => return Err(errno),
     }
-    if is_taken(&hidden) {
-        return match directory.remove(&hidden) {
-            Ok(()) => Ok(Consumed::Deleted),
-            Err(errno) => {
-                put_back(directory, &hidden, Some(name))?;
-                Err(errno)
-            }
-        };
+    let outcome = match is_taken(&hidden) {
+        Ok(true) => directory.remove(&hidden).map(|()| Consumed::Deleted),
+        Ok(false) => Ok(Consumed::Changed),
+        Err(errno) => Err(errno),
+    };
+    if outcome != Ok(Consumed::Deleted) {
+        put_back(directory, &hidden, Some(name))?;
     }
-    put_back(directory, &hidden, Some(name))?;
-    Ok(Consumed::Changed)
+    outcome
 }
 
 /// Brings back what a host that has ended had hidden, and says how many files there were.
@@ -82,17 +80,13 @@ pub(crate) fn bring_back(directory: &Directory) -> Result<usize, Errno> {
     Ok(count)
 }
 
-/// Under its own name if that is free; else under one that nobody else uses, where it is found as well.
+/// Under its own name if that is free; else, or where that cannot be made sure of, under one that nobody else uses, where it
+/// is found as well.
 fn put_back(directory: &Directory, hidden: &OsStr, name: Option<&OsStr>) -> Result<(), Errno> {
-    if let Some(name) = name
-        && directory.rename_new(hidden, name)?
-    {
+    if name.is_some_and(|name| directory.rename_new(hidden, name) == Ok(true)) {
         return Ok(());
     }
-    match visible_name(hidden) {
-        Some(visible) if directory.rename_new(hidden, &visible)? => Ok(()),
-        _ => Err(Errno::EXIST),
-    }
+    visible_name(hidden).map_or(Ok(()), |visible| directory.rename(hidden, &visible))
 }
 
 fn hidden_name() -> OsString {
@@ -122,11 +116,11 @@ mod tests {
         names
     }
 
-    fn is(dir: &Path, text: &str) -> impl Fn(&OsStr) -> bool {
-        move |name| fs::read_to_string(dir.join(name)).is_ok_and(|found| found == text)
+    fn is(dir: &Path, text: &str) -> impl Fn(&OsStr) -> Result<bool, Errno> {
+        move |name| Ok(fs::read_to_string(dir.join(name)).is_ok_and(|found| found == text))
     }
 
-    fn try_it(dir: &Path, is_taken: impl FnMut(&OsStr) -> bool) -> Result<Consumed, Errno> {
+    fn try_it(dir: &Path, is_taken: impl FnMut(&OsStr) -> Result<bool, Errno>) -> Result<Consumed, Errno> {
         consume(&Directory::open(dir).unwrap(), OsStr::new("a.json"), is_taken)
     }
 
@@ -195,6 +189,43 @@ mod tests {
         assert_eq!(fs::read_to_string(dir.join(&names[1])).unwrap(), "old");
         assert!(crate::listing::is_handoff_name(OsStr::new(&names[1])), "{names:?}");
         assert_eq!(bring_back(&directory), Ok(0));
+    }
+
+    #[test]
+    fn regression_what_cannot_be_read_again_is_no_other_version() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        fs::write(dir.join("a.json"), "old").unwrap();
+        for readable in [0, 1] {
+            let mut looks = 0;
+            let fails = |name: &OsStr| {
+                looks += 1;
+                if looks > readable { Err(Errno::MFILE) } else { is(dir, "old")(name) }
+            };
+            assert_eq!(try_it(dir, fails), Err(Errno::MFILE));
+            assert_eq!(names(dir), ["a.json"]);
+        }
+    }
+
+    /// To give a file a second name and take away the first one is not to rename it: what came between was deleted.
+    #[test]
+    fn regression_what_replaces_the_file_while_it_is_hidden_is_not_deleted() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        fs::write(dir.join("a.json"), "old").unwrap();
+        let mut looks = 0;
+        let outcome = try_it(dir, |name| {
+            looks += 1;
+            if looks == 1 {
+                let taken = is(dir, "old")(name);
+                fs::write(dir.join("new"), "newer").unwrap();
+                fs::rename(dir.join("new"), dir.join(name)).unwrap();
+                return taken;
+            }
+            is(dir, "old")(name)
+        });
+        assert_eq!((outcome, names(dir)), (Ok(Consumed::Changed), vec!["a.json".to_owned()]));
+        assert_eq!(fs::read_to_string(dir.join("a.json")).unwrap(), "newer");
     }
 
     /// A symbolic link goes, what it leads to stays.

@@ -8,7 +8,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, linkat, openat, statat, unlinkat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, linkat, openat, renameat, statat, unlinkat};
 use rustix::io::{Errno, retry_on_intr};
 
 use crate::error::Error;
@@ -135,7 +135,16 @@ impl Directory {
 
 /// What taking an announcement away needs.
 impl Directory {
-    /// Gives a file another name, unless there is something of that name; says whether it did.
+    /// Gives a file another name, in one step, whatever has that name already.
+    ///
+    /// # Errors
+    /// Whatever the system says; ENOENT where there is no such file.
+    pub(crate) fn rename(&self, from: &OsStr, to: &OsStr) -> Result<(), Errno> {
+        retry_on_intr(|| renameat(&self.fd, from, &self.fd, to))
+    }
+
+    /// Gives a file another name, unless there is something of that name; says whether it did. What nobody else knows of
+    /// is to be renamed: not everywhere is that one step.
     ///
     /// # Errors
     /// Whatever the system says; ENOENT where there is no such file.

@@ -16,7 +16,7 @@ use std::time::Duration;
 use handoff_watcher::{HandoffEvent, HandoffWatcherBuilder, HandoffWatcherConfig, Mode, WatcherHandle};
 use parking_lot::Mutex;
 
-use common::{INTERVAL_MS, Place, builder, doc, replace, until, write};
+use common::{DEADLINE, INTERVAL_MS, Place, builder, doc, replace, until, write};
 
 fn announcements(dir: &Path, consume: bool) -> HandoffWatcherBuilder {
     builder(dir, INTERVAL_MS).settle_time(Duration::from_millis(100)).mode(Mode::Announcements { consume })
@@ -169,6 +169,20 @@ fn what_an_earlier_host_was_about_to_delete_is_told() {
     heard.has("ready r0 x");
     until("it is taken", || files(place.path()).is_empty());
     handle.stop();
+}
+
+/// The host took it, and stopped at once: the next one was told it again.
+#[test]
+fn regression_what_was_taken_before_a_stop_is_deleted() {
+    let place = Place::new();
+    for n in 0..20 {
+        let path = place.join("a.json");
+        write(&path, doc("r0", &format!("v{n}")));
+        let events = announcements(place.path(), true).iter().unwrap();
+        assert_eq!(events.next_timeout(DEADLINE).unwrap().name(), "ready");
+        drop(events);
+        assert_eq!(files(place.path()), [""; 0]);
+    }
 }
 
 #[test]

@@ -28,7 +28,7 @@ pub(super) struct Announcements {
     round: u64,
     /// Files that the host has taken may be taken away; `None` where they stay.
     taken: Option<BTreeSet<FileId>>,
-    /// Files that could not be taken away: the next listing tries again.
+    /// Files that were not taken away: the next listing tries again.
     failed: BTreeSet<FileId>,
 }
 
@@ -125,13 +125,21 @@ impl Reconciler {
                     self.gone(file, before);
                 }
             }
-            // It may also have come back under another name.
-            Taken::Changed => self.schedule.scan_by(now + LOOK_AGAIN),
-            Taken::Failed => {
-                if let Some(announcements) = &mut self.announcements {
-                    announcements.failed.insert(file);
+            Taken::Changed => {
+                // It may also have come back under another name. But what is invalid by now may stay so for long.
+                if self.files.get(file).is_some_and(|file| file.verdict.is_none()) {
+                    self.schedule.scan_by(now + LOOK_AGAIN);
                 }
+                self.try_again(file);
             }
+            Taken::Failed => self.try_again(file),
+        }
+    }
+
+    /// It may be again what was taken, or still: then nothing else will ever ask for it.
+    fn try_again(&mut self, file: FileId) {
+        if let Some(announcements) = &mut self.announcements {
+            announcements.failed.insert(file);
         }
     }
 

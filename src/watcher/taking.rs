@@ -18,7 +18,7 @@ use crate::reconcile::Taken;
 /// What the scanning thread remembers of it.
 #[derive(Debug, Default)]
 pub(super) struct Taking {
-    /// What a host that has ended had hidden is back.
+    /// What was hidden, by a host that has ended or where something went wrong, is back.
     brought_back: bool,
     /// The error numbers that were complained about: once each, however many files and polls there are.
     complaints: BTreeSet<Option<i32>>,
@@ -33,7 +33,7 @@ impl Taking {
 }
 
 impl Worker {
-    /// Once, before the first listing.
+    /// Before the first listing, and before one that follows an error.
     pub(super) fn bring_back(&mut self, directory: &Directory) {
         let Some(taking) = self.taking.as_mut().filter(|taking| !taking.brought_back) else { return };
         let log = &self.settings.log;
@@ -52,15 +52,20 @@ impl Worker {
         }
     }
 
+    /// At the end: what the host has taken by then needs not be told again to the next one.
+    pub(super) fn take_the_last_away(&mut self) {
+        if self.taking.is_some() {
+            self.hear_acks();
+            self.take_away();
+        }
+    }
+
     /// Deletes what the host has taken since, unless it is something else by now; says whether anything was.
     pub(super) fn take_away(&mut self) -> bool {
         let Some(taking) = &mut self.taking else { return false };
         let mut deleted = false;
         let mut directory = None;
         while let Some((id, name, hash)) = self.core.poll_taken() {
-            if self.shared.is_stopped() {
-                return false;
-            }
             let opened = match directory.take() {
                 Some(opened) => Ok(opened),
                 None => Directory::open_trusted(&self.settings.runtime_dir, self.settings.trust.as_ref()),
@@ -69,8 +74,14 @@ impl Worker {
                 let opened = directory.insert(opened);
                 let reader = &mut self.reader;
                 let is_taken = |name: &_| match reader.read(opened, name) {
-                    ReadOutcome::Bytes { bytes, .. } => ContentHash::of(bytes) == hash,
-                    _ => false,
+                    ReadOutcome::Bytes { bytes, .. } => Ok(ContentHash::of(bytes) == hash),
+                    ReadOutcome::Absent | ReadOutcome::Other(_) | ReadOutcome::TooLarge { .. } => Ok(false),
+                    // Which version it is shows at another time.
+                    ReadOutcome::Changing | ReadOutcome::Contradictory { .. } => Err(Errno::AGAIN),
+                    ReadOutcome::Untrusted { .. } => Err(Errno::ACCESS),
+                    ReadOutcome::Failed(error) | ReadOutcome::Exhausted(error) => {
+                        Err(Errno::from_io_error(&error).unwrap_or(Errno::IO))
+                    }
                 };
                 consume(opened, &name, is_taken)
                     .map_err(|errno| Error::io(action(errno), &self.settings.runtime_dir.join(&*name), errno.into()))
@@ -79,6 +90,7 @@ impl Worker {
                 Ok(Consumed::Deleted) => Taken::Deleted,
                 Ok(Consumed::Changed) => Taken::Changed,
                 Err(error) => {
+                    taking.brought_back = false;
                     taking.complain(&self.settings.log, &error);
                     Taken::Failed
                 }

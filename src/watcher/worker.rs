@@ -206,7 +206,10 @@ impl Worker {
     /// Runs until the stop.
     pub(crate) fn run(mut self) {
         let (shared, log) = (self.shared.clone(), self.settings.log.clone());
-        shared.guard("scanning thread", &log, || self.work());
+        shared.guard("scanning thread", &log, || {
+            self.work();
+            self.take_the_last_away();
+        });
         shared.end(None);
     }
 
@@ -407,7 +410,7 @@ impl Worker {
         }
     }
 
-    fn hear_acks(&mut self) {
+    pub(super) fn hear_acks(&mut self) {
         self.shared.channel.drain_acks(&mut self.acks);
         let now = Instant::now();
         for ack in self.acks.drain(..) {

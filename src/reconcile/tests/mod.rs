@@ -376,6 +376,8 @@ impl World {
                     self.deleted.push(name.to_str().unwrap().to_owned());
                     Taken::Deleted
                 }
+                // Which version it is cannot be known then.
+                None | Some(Document::Faulty { fault: Fault::Unreadable(_), .. }) => Taken::Failed,
                 _ => Taken::Changed,
             };
             self.core.handle_taken(self.now, id, outcome);

@@ -191,3 +191,42 @@ fn regression_nothing_is_remembered_of_what_was_refused_of_a_file_that_is_gone()
     world.run(INTERVAL + GRACE);
     assert_eq!(world.core.figures().backlog, 1, "synced alone");
 }
+
+/// It could not be read again at that moment, or said something else for a moment: then it stayed for good.
+#[test]
+fn regression_a_message_that_was_taken_is_deleted_later_where_it_could_not_be_at_once() {
+    let acts: [fn(&mut Disk); 3] = [
+        |disk| disk.reads_exhausted = true,
+        |disk| disk.fail("a.json", Some(5)),
+        |disk| disk.overwrite("a.json", "[]"),
+    ];
+    for act in acts {
+        let mode = crate::config::Mode::Announcements { consume: true };
+        let mut world = World::with(Settings { poll_interval: INTERVAL, mode, ..Settings::default() }).settled();
+        let text = doc("p", "r0", "x");
+        world.disk.replace("a.json", &text);
+        world.before_deletion.push(Box::new(act));
+        world.run(INTERVAL + GRACE);
+        assert_eq!((&*world.heard()[0], world.deleted.len()), ("ready r0 x", 0));
+        world.disk.reads_exhausted = false;
+        world.disk.fail("a.json", None);
+        world.disk.overwrite("a.json", &text);
+        world.run(INTERVAL + GRACE);
+        assert_eq!(world.deleted, ["a.json"]);
+        assert!(!world.heard().concat().contains("r0"), "told again");
+    }
+}
+
+/// What is invalid by now may stay so for long, and is not to be listed ten times a second for that.
+#[test]
+fn a_message_that_turned_bad_before_it_was_deleted_is_looked_at_with_the_polls() {
+    let mode = crate::config::Mode::Announcements { consume: true };
+    let mut world = World::with(Settings { poll_interval: INTERVAL, mode, ..Settings::default() }).settled();
+    world.disk.replace("a.json", &doc("p", "r0", "x"));
+    world.before_deletion.push(Box::new(|disk| disk.overwrite("a.json", "[]")));
+    world.run(ms(10_000));
+    assert_eq!(world.heard(), ["ready r0 x", "invalid a.json"]);
+    let reads = world.reads;
+    world.run(ms(10_000));
+    assert!(world.reads - reads < 5 && world.deleted.is_empty(), "{} reads", world.reads - reads);
+}
