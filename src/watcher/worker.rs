@@ -34,6 +34,10 @@ const RECENT: Duration = Duration::from_secs(3);
 /// The time between two scans that notifications ask for: at least this, and at least so many times what the last one
 /// took with all that followed from it. A writer that never rests must not cost the host a processor.
 const EARLY_SCANS: (Duration, u32) = (Duration::from_millis(5), 5);
+/// But no longer than this from the end of one to the start of the next: one that a busy machine or a slow disk held up
+/// for seconds must not keep the notifications waiting for several times as long. With a long interval, nothing else would
+/// end that.
+const LONGEST_REST: Duration = Duration::from_millis(500);
 
 /// A listing longer than this is not kept for the next one.
 const KEPT_ENTRIES: usize = 1000;
@@ -240,8 +244,8 @@ impl Worker {
                 self.core.unavailable_error(),
             );
             if scanned && std::mem::take(&mut self.noticed) {
-                let (least, times) = EARLY_SCANS;
-                self.rests_until = Some(began + least.max(began.elapsed() * times));
+                let ((least, times), took) = (EARLY_SCANS, began.elapsed());
+                self.rests_until = Some(began + least.max(took * times).min(took + LONGEST_REST));
             }
             // What was listed could perhaps not be read.
             let error = error.or_else(|| self.core.unavailable_error().cloned());

@@ -1,20 +1,31 @@
 //! A host that remembers what it took, and objects to everything that is not news.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use handoff_watcher::{HandoffEvent, HandoffPayload, RemovedReason};
+use rustix::time::{ClockId, clock_gettime};
 use serde_json::json;
 
 /// How many events are remembered by name.
 const HEARD: usize = 10_000;
 
+/// A pool and a replica.
+pub(crate) type Key = (String, String);
+/// The payload of each replica, and the file that says so.
+pub(crate) type Held = BTreeMap<Key, (HandoffPayload, PathBuf)>;
+/// The winner and the losers of each replica that several files claim.
+pub(crate) type Contests = BTreeMap<Key, (PathBuf, Vec<PathBuf>)>;
+
 /// What a host holds.
 #[derive(Debug)]
 pub(crate) struct Witness {
-    pub(crate) held: BTreeMap<(String, String), (HandoffPayload, PathBuf)>,
+    pub(crate) held: Held,
+    /// What was told of each contested replica last; only where there are digests.
+    pub(crate) contests: Contests,
     pub(crate) heard: Vec<String>,
     pub(crate) events: u64,
     pub(crate) available: bool,
@@ -23,27 +34,40 @@ pub(crate) struct Witness {
     pub(crate) objections: Vec<String>,
     /// Whether a file may ever be told as removed.
     pub(crate) removable: fn(&Path) -> bool,
-    /// Every payload must carry the digest of itself.
+    /// The directory is there at all times, and can be listed.
+    pub(crate) steady: bool,
+    /// Every payload must carry the digest of itself, and the serials of each file only grow.
     pub(crate) digests: bool,
     /// Payloads that do not, each with its file and what is to be said of it.
     pub(crate) mixtures: Vec<(PathBuf, u64, String)>,
-    /// How often each file was taken as removed; only counted where there are digests.
-    pub(crate) removals: BTreeMap<PathBuf, u64>,
+    /// Each file that was taken as removed, and when that was handed over; only kept where there are digests.
+    pub(crate) removals: Vec<(PathBuf, Duration)>,
+    /// When the last event was handed over.
+    asked: Duration,
+    /// The greatest serial of each file that was handed over.
+    serials: BTreeMap<PathBuf, u64>,
+    /// The bad contents that were taken, as far as an error names them.
+    bad: BTreeSet<(PathBuf, u64)>,
 }
 
 impl Default for Witness {
     fn default() -> Self {
         Self {
             held: BTreeMap::new(),
+            contests: BTreeMap::new(),
             heard: Vec::new(),
             events: 0,
             available: true,
             synced: false,
             objections: Vec::new(),
             removable: |_| true,
+            steady: false,
             digests: false,
             mixtures: Vec::new(),
-            removals: BTreeMap::new(),
+            removals: Vec::new(),
+            asked: Duration::ZERO,
+            serials: BTreeMap::new(),
+            bad: BTreeSet::new(),
         }
     }
 }
@@ -51,7 +75,10 @@ impl Default for Witness {
 impl Witness {
     /// Objects to an event, whether or not it is going to be taken.
     pub(crate) fn examine(&mut self, event: &HandoffEvent) {
-        if let Some(objection) = self.objection(event) {
+        self.asked = monotonic();
+        let objection =
+            self.objection(event).or_else(|| self.comes_back(event).then_some("an older version came back"));
+        if let Some(objection) = objection {
             let tail = self.heard.len().saturating_sub(10);
             self.objections.push(format!("{objection}: {event:?}\nafter {:#?}", &self.heard[tail..]));
         }
@@ -79,6 +106,14 @@ impl Witness {
                     ((gone || self.digests) && !(gone && (self.removable)(file))).then_some("falsely removed")
                 }
             },
+            // The bad contents of a writer are different each time, and so are two contests with none between.
+            HandoffEvent::Invalid { .. } => {
+                named(event).is_some_and(|bad| self.bad.contains(&bad)).then_some("told twice")
+            }
+            HandoffEvent::Conflict { .. } => {
+                contest(event).is_some_and(|(key, it)| self.contests.get(&key) == Some(&it)).then_some("told twice")
+            }
+            HandoffEvent::Unavailable { .. } if self.steady => Some("the directory was there"),
             HandoffEvent::Unavailable { .. } => (!self.available).then_some("told twice"),
             HandoffEvent::Available => self.available.then_some("told twice"),
             HandoffEvent::Synced => self.synced.then_some("told twice"),
@@ -86,25 +121,36 @@ impl Witness {
         }
     }
 
+    /// Whether a file says what it said before something else. A mixture of two is not asked: its serial is anyone's.
+    fn comes_back(&mut self, event: &HandoffEvent) -> bool {
+        let (HandoffEvent::Ready { file, payload, .. } | HandoffEvent::Updated { file, payload, .. }) = event else {
+            return false;
+        };
+        let Some(serial) = serial(payload).filter(|_| self.digests && vouches(payload)) else { return false };
+        let greatest = self.serials.entry(file.clone()).or_default();
+        *greatest = serial.max(*greatest);
+        serial < *greatest
+    }
+
     /// Takes it.
     pub(crate) fn take(&mut self, event: &HandoffEvent) {
         self.events += 1;
-        if self.heard.len() < HEARD {
-            self.heard.push(super::short(event));
-        } else {
-            let half = HEARD / 2;
-            self.heard.drain(..half);
+        if self.heard.len() >= HEARD {
+            self.heard.drain(..HEARD / 2);
         }
+        self.heard.push(super::short(event));
         match event {
             HandoffEvent::Ready { file, payload, .. } | HandoffEvent::Updated { file, payload, .. } => {
                 self.held.extend(key(event).map(|key| (key, (payload.clone(), file.clone()))));
             }
             HandoffEvent::Removed { file, .. } => {
                 if self.digests {
-                    *self.removals.entry(file.clone()).or_default() += 1;
+                    self.removals.push((file.clone(), self.asked));
                 }
                 key(event).and_then(|key| self.held.remove(&key));
             }
+            HandoffEvent::Invalid { .. } if self.digests => self.bad.extend(named(event)),
+            HandoffEvent::Conflict { .. } if self.digests => self.contests.extend(contest(event)),
             HandoffEvent::Unavailable { .. } => self.available = false,
             HandoffEvent::Available => self.available = true,
             HandoffEvent::Synced => self.synced = true,
@@ -139,9 +185,28 @@ impl Shared {
     }
 }
 
-fn key(event: &HandoffEvent) -> Option<(String, String)> {
+/// The time of a clock that all processes share.
+pub(crate) fn monotonic() -> Duration {
+    let time = clock_gettime(ClockId::Monotonic);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+fn key(event: &HandoffEvent) -> Option<Key> {
     let payload = event.payload()?;
     Some((payload.pool_id.clone(), payload.replica_id.clone()))
+}
+
+fn contest(event: &HandoffEvent) -> Option<(Key, (PathBuf, Vec<PathBuf>))> {
+    let HandoffEvent::Conflict { pool_id, replica_id, winner, losers, .. } = event else { return None };
+    Some(((pool_id.clone(), replica_id.clone()), (winner.clone(), losers.clone())))
+}
+
+/// A bad content whose error ends with a number that no other one has.
+fn named(event: &HandoffEvent) -> Option<(PathBuf, u64)> {
+    let HandoffEvent::Invalid { file, error, .. } = event else { return None };
+    let text = error.to_string();
+    let (_, number) = text.rsplit_once("found ")?;
+    Some((file.clone(), number.parse().ok()?))
 }
 
 /// What makes a version another one: the path of its URL.
@@ -177,10 +242,18 @@ pub(crate) fn fingerprint(payload: &HandoffPayload) -> u64 {
     hasher.finish()
 }
 
+fn extra<'a>(payload: &'a HandoffPayload, name: &str) -> &'a str {
+    payload.extra.get(name).and_then(|value| value.as_str()).unwrap_or_default()
+}
+
+fn serial(payload: &HandoffPayload) -> Option<u64> {
+    extra(payload, "serial").parse().ok()
+}
+
 /// Whether it is whole: nothing of it is of another version.
 pub(crate) fn vouches(payload: &HandoffPayload) -> bool {
-    let extra = |name: &str| payload.extra.get(name).and_then(|value| value.as_str()).unwrap_or_default().to_owned();
-    let Ok(serial) = extra("serial").parse::<u64>() else { return false };
+    let Some(serial) = serial(payload) else { return false };
+    let extra = |name| extra(payload, name);
     text(payload) == format!("{serial:012}")
-        && json!(extra("digest")) == json!(format!("{:016x}", digest(&payload.replica_id, serial, &extra("pad"))))
+        && json!(extra("digest")) == json!(format!("{:016x}", digest(&payload.replica_id, serial, extra("pad"))))
 }

@@ -11,6 +11,10 @@ use handoff_watcher::{HandoffWatcherBuilder, Registry, Stats, StopHandle, Watche
 
 use crate::common::{self, Shared};
 use crate::random::Random;
+use crate::writer::Arena;
+
+/// In instant mode, where polls would repair whatever a notification should have told.
+const NEVER: Duration = Duration::from_secs(3600);
 
 pub(crate) enum Running {
     Called(WatcherHandle),
@@ -21,7 +25,7 @@ pub(crate) enum Running {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Mode {
     pub(crate) seed: u64,
-    /// Woken by notifications; the polls are then so rare that they hide nothing.
+    /// Woken by notifications.
     pub(crate) instant: bool,
 }
 
@@ -29,11 +33,22 @@ pub(crate) struct Host {
     pub(crate) name: String,
     pub(crate) witness: Arc<Shared>,
     pub(crate) behaves: Arc<AtomicBool>,
+    pub(crate) interval: Duration,
     pub(crate) running: Running,
 }
 
-fn builder(dir: &Path, interval_ms: u64, instant: bool) -> HandoffWatcherBuilder {
-    let builder = common::builder(dir, interval_ms);
+/// `polled` is the interval where nothing is notified.
+fn interval(arena: Arena, instant: bool, polled: u64) -> Duration {
+    match arena {
+        _ if !instant => Duration::from_millis(polled),
+        Arena::Plain => NEVER,
+        // That a directory appears, and where a link leads, is found by polls.
+        Arena::Flip | Arena::Kubernetes | Arena::Recreate => Duration::from_secs(1),
+    }
+}
+
+fn builder(dir: &Path, interval: Duration, instant: bool) -> HandoffWatcherBuilder {
+    let builder = common::builder(dir, interval.as_millis() as u64);
     #[cfg(feature = "inotify")]
     let builder = builder.instant(instant);
     #[cfg(not(feature = "inotify"))]
@@ -44,12 +59,17 @@ fn builder(dir: &Path, interval_ms: u64, instant: bool) -> HandoffWatcherBuilder
         .retry_backoff(Duration::from_millis(5), Duration::from_millis(200))
 }
 
-fn witness(removable: fn(&Path) -> bool) -> Arc<Shared> {
+fn witness(arena: Arena) -> Arc<Shared> {
     let shared = Shared::default();
     {
         let mut witness = shared.lock();
-        witness.removable = removable;
         witness.digests = true;
+        witness.steady = matches!(arena, Arena::Plain | Arena::Kubernetes);
+        witness.removable = match arena {
+            Arena::Plain => |file| file.to_string_lossy().contains("-gone"),
+            Arena::Flip | Arena::Kubernetes => |_| false,
+            Arena::Recreate => |_| true,
+        };
     }
     Arc::new(shared)
 }
@@ -63,9 +83,10 @@ fn dawdle(random: &mut Random) {
 
 impl Host {
     /// A host that calls for events.
-    pub(crate) fn calling(arena: &str, dir: &Path, removable: fn(&Path) -> bool, mode: Mode) -> Self {
-        let (witness, behaves) = (witness(removable), Arc::new(AtomicBool::new(false)));
-        let events = builder(dir, if mode.instant { 3000 } else { 30 }, mode.instant).iter().expect("it starts");
+    pub(crate) fn calling(arena: Arena, dir: &Path, mode: Mode) -> Self {
+        let (witness, behaves) = (witness(arena), Arc::new(AtomicBool::new(false)));
+        let interval = interval(arena, mode.instant, 30);
+        let events = builder(dir, interval, mode.instant).iter().expect("it starts");
         let (stop, registry) = (events.stop_handle(), events.registry());
         let (hears, good) = (witness.clone(), behaves.clone());
         let mut random = Random::new(mode.seed);
@@ -78,14 +99,16 @@ impl Host {
             }
         });
         let running = Running::Calling { thread, stop, registry };
-        Self { name: format!("{arena}, iterator"), witness, behaves, running }
+        Self { name: format!("{}, iterator", arena.name()), witness, behaves, interval, running }
     }
 
     /// A host that is called.
-    pub(crate) fn called(arena: &str, dir: &Path, removable: fn(&Path) -> bool, mode: Mode) -> Self {
-        let (witness, behaves) = (witness(removable), Arc::new(AtomicBool::new(false)));
+    pub(crate) fn called(arena: Arena, dir: &Path, mode: Mode) -> Self {
+        let (witness, behaves) = (witness(arena), Arc::new(AtomicBool::new(false)));
+        let interval = interval(arena, mode.instant, 70);
         let (hears, good, random) = (witness.clone(), behaves.clone(), Mutex::new(Random::new(mode.seed)));
-        let watcher = builder(dir, if mode.instant { 3000 } else { 70 }, mode.instant).on_event(move |event| {
+        let watcher = builder(dir, interval, mode.instant).on_event(move |event| {
+            hears.lock().examine(&event);
             let mood = {
                 let mut random = random.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                 if good.load(Ordering::Relaxed) {
@@ -95,7 +118,6 @@ impl Host {
                     random.below(8)
                 }
             };
-            hears.lock().examine(&event);
             match mood {
                 0 => return Err("not now".into()),
                 1 => panic!("not like this"),
@@ -104,7 +126,7 @@ impl Host {
             Ok(())
         });
         let running = Running::Called(watcher.try_spawn().expect("it starts"));
-        Self { name: format!("{arena}, callback"), witness, behaves, running }
+        Self { name: format!("{}, callback", arena.name()), witness, behaves, interval, running }
     }
 
     pub(crate) fn registry(&self) -> Registry {

@@ -1,5 +1,6 @@
 //! The torture: writer processes that do everything to a directory that can be done, hosts that are slow, fail and panic,
-//! and afterwards the questions of the promises. Was anything made up, lost, told twice, falsely removed?
+//! and again and again, when the writers are quiet, the questions of the promises. Was anything made up, lost, told twice,
+//! falsely removed, or told late?
 //!
 //! `cargo test --all-features --test torture -- --seconds 600 --writers 8 --seed 7`, and the same with `--instant`.
 
@@ -8,34 +9,36 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod deeds;
+mod hitch;
 mod host;
+mod judge;
 mod random;
 mod writer;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::atomic::Ordering;
+use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use clap::Parser;
-use handoff_watcher::HandoffPayload;
 
-use common::witness::vouches;
+use common::Place;
+use deeds::{Deeds, Pen};
+use hitch::Hitch;
 use host::{Host, Mode};
+use judge::{Verdict, agree, objections};
 use writer::{Arena, Writer};
 
-/// Whether a file may ever be told as removed.
-type Removable = fn(&Path) -> bool;
-
-/// How long everything may take to come to rest. Far longer than it does.
-const REST: Duration = Duration::from_secs(60);
+/// How many seconds are written at most before all is judged.
+const ROUND: u64 = 12;
 
 #[derive(Debug, Parser)]
 #[command(about = "Writers and hosts at their worst, and the promises afterwards")]
 struct Options {
-    /// How long the writers write; by default 15, and then 5 more in instant mode
+    /// How long the writers write, in rounds, after each of which all is quiet and judged; by default 9, and then 4 more in
+    /// instant mode
     #[arg(long)]
     seconds: Option<u64>,
     /// What decides the sequence of acts; by default another one each time
@@ -98,7 +101,13 @@ fn main() -> ExitCode {
         since.as_nanos() as u64 % 1_000_000
     });
     if let Some(arena) = options.arena {
-        return write(&options, arena, seed);
+        return match deeds::write(Writer::new(&options.dir, options.number, seed), arena) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                println!("writer {}: {error}", options.number);
+                ExitCode::FAILURE
+            }
+        };
     }
     // Panics of the hosts are part of the plan; those of the library's scanning thread are found by its health.
     let hook = std::panic::take_hook();
@@ -109,231 +118,125 @@ fn main() -> ExitCode {
     }));
     let run = |seconds, instant| torture(&options, options.seconds.unwrap_or(seconds), Mode { seed, instant });
     let both = cfg!(feature = "inotify") && !options.instant && options.seconds.is_none();
-    let first = run(15, options.instant);
-    let second = !both || run(5, true);
+    let first = run(9, options.instant);
+    let second = !both || run(4, true);
     if first && second { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// The part of a writer process.
-fn write(options: &Options, arena: Arena, seed: u64) -> ExitCode {
-    let writer = Writer::new(&options.dir, options.number, seed);
-    match writer.run(arena, Duration::from_secs(options.seconds.unwrap_or(0))) {
-        Ok(work) => {
-            println!("{} {}", work.acts, work.versions);
-            work.late.iter().for_each(|(file, mixture)| println!("late {mixture} {}", file.display()));
-            work.removed.iter().for_each(|(file, times)| println!("removed {times} {}", file.display()));
-            ExitCode::SUCCESS
+/// A directory, its writers and its hosts.
+struct Ring {
+    arena: Arena,
+    dir: PathBuf,
+    pens: Vec<Pen>,
+    hosts: [Host; 2],
+}
+
+impl Ring {
+    fn new(place: &Place, arena: Arena, numbers: std::ops::Range<u64>, mode: Mode) -> Self {
+        let dir = place.dir(&arena.name()).join("engines");
+        if matches!(arena, Arena::Plain | Arena::Kubernetes) {
+            place.dir(&format!("{}/engines", arena.name()));
         }
-        Err(error) => {
-            println!("writer {}: {error}", options.number);
-            ExitCode::FAILURE
-        }
+        let hosts = [Host::calling(arena, &dir, mode), Host::called(arena, &dir, Mode { seed: !mode.seed, ..mode })];
+        let pens = numbers.map(|number| Pen::new(arena, &dir, number, mode.seed)).collect();
+        Self { arena, dir, pens, hosts }
     }
-}
 
-fn start(seconds: u64, arena: Arena, dir: &Path, number: u64, seed: u64) -> Child {
-    let name = clap::ValueEnum::to_possible_value(&arena).expect("a name").get_name().to_owned();
-    Command::new(std::env::current_exe().expect("this program"))
-        .args(["--arena", &name, "--seed", &seed.to_string(), "--number", &number.to_string()])
-        .args(["--seconds", &seconds.to_string()])
-        .arg("--dir")
-        .arg(dir)
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("a writer starts")
-}
-
-/// What the writers did that the judges must know.
-#[derive(Debug, Default)]
-struct Deeds {
-    /// Mixtures that lay on the disk for longer than is promised.
-    late: BTreeSet<(PathBuf, u64)>,
-    removed: BTreeMap<PathBuf, u64>,
-}
-
-impl Deeds {
-    fn note(&mut self, line: &str) -> Option<()> {
-        let mut words = line.splitn(3, ' ');
-        let (what, number, file) = (words.next()?, words.next()?.parse().ok()?, PathBuf::from(words.next()?));
-        match what {
-            "late" => drop(self.late.insert((file, number))),
-            "removed" => *self.removed.entry(file).or_default() += number,
-            _ => return None,
+    /// Writes for so long, then is quiet and judged.
+    fn round(&mut self, time: Duration, hitch: &Hitch) -> Result<(Deeds, Verdict), String> {
+        let mut deeds = Deeds::default();
+        let behave = |ring: &Self, well| ring.hosts.iter().for_each(|host| host.behaves.store(well, Ordering::Relaxed));
+        behave(self, false);
+        self.pens.iter_mut().try_for_each(|pen| pen.go(time))?;
+        self.pens.iter_mut().try_for_each(|pen| pen.hear(&mut deeds))?;
+        behave(self, true);
+        let mut verdict = self.agree(&deeds, hitch, true);
+        if self.arena == Arena::Plain {
+            // While much is going on, each file is looked at for the sake of another. Now nothing else tells of it.
+            for place in 0..self.pens.len() {
+                self.pens[place].go(Duration::ZERO)?;
+                self.pens[place].hear(&mut deeds)?;
+                verdict.add(self.agree(&deeds, hitch, false));
+            }
         }
-        Some(())
+        self.hosts.iter().for_each(|host| verdict.add(objections(host, &deeds, hitch)));
+        Ok((deeds, verdict))
+    }
+
+    fn agree(&self, deeds: &Deeds, hitch: &Hitch, settled: bool) -> Verdict {
+        let mut verdict = Verdict::default();
+        thread::scope(|scope| {
+            let agree = |host| agree(&self.dir, host, deeds.quiet, hitch, settled);
+            let judges = self.hosts.each_ref().map(|host| scope.spawn(move || agree(host)));
+            judges.into_iter().for_each(|judge| verdict.add(judge.join().expect("a verdict")));
+        });
+        verdict
     }
 }
 
 /// Whether all went well.
 fn torture(options: &Options, seconds: u64, mode: Mode) -> bool {
-    let seed = mode.seed;
-    let started = Instant::now();
-    let place = common::Place::new();
-    let arenas: [(&str, Arena, u64, Removable); 4] = [
-        ("plain", Arena::Plain, options.writers, |file| file.to_string_lossy().contains("-gone")),
-        ("flip", Arena::Flip, 1, |_| false),
-        ("kubernetes", Arena::Kubernetes, 1, |_| false),
-        ("recreate", Arena::Recreate, 1, |_| true),
+    let (seed, started) = (mode.seed, Instant::now());
+    let rounds = seconds.div_ceil(ROUND).max(2);
+    let time = Duration::from_secs(seconds) / rounds as u32;
+    let place = Place::new();
+    let many = options.writers + 1;
+    let mut rings = [
+        Ring::new(&place, Arena::Plain, 1..many, mode),
+        Ring::new(&place, Arena::Flip, many..many + 1, mode),
+        Ring::new(&place, Arena::Kubernetes, many + 1..many + 2, mode),
+        Ring::new(&place, Arena::Recreate, many + 2..many + 3, mode),
     ];
-    let (mut hosts, mut writers, mut number) = (Vec::new(), Vec::new(), 0);
-    for (name, arena, count, removable) in arenas {
-        let dir = place.dir(name).join("engines");
-        if matches!(arena, Arena::Plain | Arena::Kubernetes) {
-            place.dir(&format!("{name}/engines"));
-        }
-        hosts.push((dir.clone(), Host::calling(name, &dir, removable, mode)));
-        hosts.push((dir.clone(), Host::called(name, &dir, removable, Mode { seed: !seed, ..mode })));
-        for _ in 0..count {
-            number += 1;
-            writers.push(start(seconds, arena, &dir, number, seed));
-        }
-    }
 
-    let (mut acts, mut versions, mut deeds, mut wrong) = (0, 0, Deeds::default(), Vec::new());
-    for writer in writers {
-        let output = writer.wait_with_output().expect("a writer ends");
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        let mut lines = said.lines();
-        let figures = lines.next().unwrap_or_default();
-        match figures.split_once(' ').map(|(acts, versions)| (acts.parse::<u64>(), versions.parse::<u64>())) {
-            Some((Ok(done), Ok(written))) if output.status.success() => {
-                acts += done;
-                versions += written;
-                let strange = lines.filter(|line| deeds.note(line).is_none());
-                wrong.extend(strange.map(|line| format!("a writer said {line:?}")));
+    let (mut acts, mut versions, mut late, mut all) = (0, 0, 0, Verdict::default());
+    let (hitch, mut hitches) = (&Hitch::new(rings[0].dir.clone()), Duration::ZERO);
+    for round in 1..=rounds {
+        hitch.start();
+        thread::scope(|scope| {
+            let running = rings.each_mut().map(|ring| scope.spawn(move || ring.round(time, hitch)));
+            for ring in running {
+                match ring.join().expect("it ends") {
+                    Ok((deeds, mut verdict)) => {
+                        acts += deeds.acts;
+                        versions += deeds.versions;
+                        late += deeds.late.len();
+                        verdict.wrong.iter_mut().for_each(|wrong| *wrong = format!("round {round}, {wrong}"));
+                        all.add(verdict);
+                    }
+                    Err(wrong) => all.wrong.push(wrong),
+                }
             }
-            _ => wrong.push(format!("{said:?}")),
+        });
+        hitches = hitches.max(hitch.longest());
+        if !all.wrong.is_empty() {
+            break;
         }
     }
-
-    for (_, host) in &hosts {
-        host.behaves.store(true, Ordering::Relaxed);
-    }
-    let (mut events, mut excused, mut removals) = (0, 0, 0);
-    std::thread::scope(|scope| {
-        let deeds = &deeds;
-        let judges: Vec<_> =
-            hosts.into_iter().map(|(dir, host)| scope.spawn(move || judge(&dir, host, deeds))).collect();
-        for judge in judges {
-            let verdict = judge.join().expect("a verdict");
-            (events, excused) = (events + verdict.events, excused + verdict.excused);
-            removals += verdict.removals;
-            wrong.extend(verdict.wrong);
+    let mut events = 0;
+    for Ring { hosts, .. } in rings {
+        for host in hosts {
+            let witness = host.witness.clone();
+            host.stop();
+            events += witness.lock().events;
         }
-    });
-    for wrong in &wrong {
+    }
+    for wrong in &all.wrong {
         println!("WRONG {wrong}");
     }
     println!(
-        "torture{}: {} wrong; {versions} versions written in {acts} acts by {} writers, {events} events taken, {removals} \
-         of them removals, {excused} excused ({} mixtures lay there too long), {:.0} s, --seed {seed}",
+        "torture{}: {} wrong in {rounds} rounds; {versions} versions written in {acts} acts by {} writers, {events} events \
+         taken, {} of them removals, {} excused ({late} mixtures lay there too long); after the last byte all was seen in \
+         {:.0?} and told in {:.0?}, a removal at most {:.0?} after the file was back, \
+         where the machine held up others for {hitches:.0?}; {:.0} s, --seed {seed}",
         if mode.instant { ", instant" } else { "" },
-        wrong.len(),
+        all.wrong.len(),
         options.writers + 3,
-        deeds.late.len(),
+        all.removals,
+        all.excused,
+        all.seen,
+        all.told,
+        all.belated,
         started.elapsed().as_secs_f64()
     );
-    wrong.is_empty()
-}
-
-#[derive(Debug, Default)]
-struct Verdict {
-    wrong: Vec<String>,
-    events: u64,
-    /// Mixtures of pieces that were further apart than is promised.
-    excused: u64,
-    removals: u64,
-}
-
-/// The questions, when all is quiet.
-fn judge(dir: &Path, host: Host, deeds: &Deeds) -> Verdict {
-    let mut verdict = Verdict::default();
-    let wrong = &mut verdict.wrong;
-    let expected = says(dir, wrong);
-    let agree = || {
-        let held = host.witness.lock().held.clone();
-        held == expected
-    };
-    let since = Instant::now();
-    while !agree() && since.elapsed() < REST {
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    if !agree() {
-        let held = host.witness.lock().held.clone();
-        let lost: Vec<_> = expected.iter().filter(|(key, value)| held.get(*key) != Some(value)).collect();
-        let more: Vec<_> = held.iter().filter(|(key, _)| !expected.contains_key(*key)).collect();
-        wrong.push(format!("{}: lost {lost:?}, and held too much {more:?}", host.name));
-    }
-    let told = host.witness.lock().events;
-    if host.registry().len() != expected.len() {
-        wrong.push(format!("{}: the registry has {} of {}", host.name, host.registry().len(), expected.len()));
-    }
-    // Longer than any stamp takes to settle, and any retry to come.
-    std::thread::sleep(Duration::from_millis(2500));
-    let (name, witness, stats) = (host.name.clone(), host.witness.clone(), host.stats());
-    host.stop();
-    let mut witness = witness.lock();
-    if witness.events != told && since.elapsed() < REST {
-        // `invalid` may still have to come; a replica may not.
-        let tail = witness.heard.len().saturating_sub((witness.events - told) as usize);
-        let late_news: Vec<_> = witness.heard[tail..].iter().filter(|event| !event.starts_with("invalid")).collect();
-        if late_news.iter().any(|event| !matches!(event.as_str(), "available" | "unavailable" | "synced")) {
-            wrong.push(format!("{name}: told when all was quiet: {late_news:?}"));
-        }
-    }
-    if let Some(stats) = stats
-        && (stats.backlog, stats.pending_files, stats.invalid_files) != (0, 0, 0)
-    {
-        wrong.push(format!("{name}: not at rest: {stats:?}"));
-    }
-    if !witness.synced || !witness.available {
-        wrong.push(format!("{name}: synced {}, available {}", witness.synced, witness.available));
-    }
-    let mut objections = std::mem::take(&mut witness.objections);
-    for (file, mixture, objection) in witness.mixtures.drain(..) {
-        if deeds.late.contains(&(file, mixture)) {
-            verdict.excused += 1;
-        } else {
-            objections.push(objection);
-        }
-    }
-    for (file, times) in &witness.removals {
-        let most = deeds.removed.get(file).copied().unwrap_or(0);
-        if *times > most {
-            objections.push(format!("falsely removed: {} was removed {most} times, and told {times}", file.display()));
-        }
-    }
-    for objection in objections {
-        let short: String = objection.chars().take(600).collect();
-        wrong.push(format!("{name}: {short}"));
-    }
-    verdict.removals = witness.removals.values().sum();
-    verdict.events = witness.events;
-    verdict
-}
-
-type Held = BTreeMap<(String, String), (HandoffPayload, PathBuf)>;
-
-/// What the directory says: of two claims the newest mtime wins, then the greater name.
-fn says(dir: &Path, wrong: &mut Vec<String>) -> Held {
-    let mut winners = BTreeMap::new();
-    for entry in fs::read_dir(dir).expect("the directory") {
-        let path = entry.expect("an entry").path();
-        if path.extension().is_none_or(|extension| extension != "json") {
-            continue;
-        }
-        let payload = HandoffPayload::parse(&fs::read(&path).expect("a file")).expect("a good one");
-        if !vouches(&payload) {
-            wrong.push(format!("the writers are at fault: {}", path.display()));
-        }
-        let rank = (fs::metadata(&path).and_then(|meta| meta.modified()).expect("its mtime"), path.clone());
-        let key = (payload.pool_id.clone(), payload.replica_id.clone());
-        match winners.get(&key) {
-            Some((before, _)) if *before > rank => {}
-            _ => {
-                winners.insert(key, (rank, payload));
-            }
-        }
-    }
-    winners.into_iter().map(|(key, ((_, path), payload))| (key, (payload, path))).collect()
+    all.wrong.is_empty()
 }

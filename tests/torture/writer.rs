@@ -10,13 +10,15 @@ use std::time::{Duration, Instant, SystemTime};
 
 use handoff_watcher::HandoffPayload;
 
-use crate::common::witness::{fingerprint, vouched};
+use crate::common::witness::{fingerprint, monotonic, vouched};
 use crate::random::Random;
 
 /// The longest that a document which is overwritten without being truncated may stay half overwritten. The library promises
 /// not to mix pieces that are less than 50 ms apart; more cannot be told from a writer that is done. The clock of a file
 /// system, by which its stamps are compared, ticks every 4 ms.
 const PROMISED: Duration = Duration::from_millis(45);
+/// How long a file must be whole, and left alone, to count as there again.
+const SEEN: Duration = Duration::from_millis(200);
 
 /// Where a writer writes, and what it may do there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -31,15 +33,29 @@ pub(crate) enum Arena {
     Recreate,
 }
 
-/// What a writer did.
+impl Arena {
+    pub(crate) fn name(self) -> String {
+        clap::ValueEnum::to_possible_value(&self).expect("a name").get_name().to_owned()
+    }
+}
+
+/// A file was not there, or not for long enough to be seen.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Absence {
+    pub(crate) since: Duration,
+    pub(crate) until: Duration,
+    /// How often it was removed.
+    pub(crate) times: u64,
+}
+
+/// What a writer did in one round.
 #[derive(Debug, Default)]
 pub(crate) struct Work {
     pub(crate) acts: u64,
     pub(crate) versions: u64,
     /// Files with the fingerprints of mixtures that lay on the disk for longer than is promised: the machine gave no time.
     pub(crate) late: Vec<(PathBuf, u64)>,
-    /// How often each file was removed.
-    pub(crate) removed: BTreeMap<PathBuf, u64>,
+    pub(crate) absences: Vec<(PathBuf, Absence)>,
 }
 
 pub(crate) struct Writer {
@@ -49,6 +65,11 @@ pub(crate) struct Writer {
     number: u64,
     random: Random,
     serial: u64,
+    /// How often a whole directory was replaced.
+    turn: u64,
+    documents: Vec<Document>,
+    /// The absences that are not over.
+    absent: BTreeMap<PathBuf, Absence>,
     work: Work,
 }
 
@@ -65,11 +86,21 @@ impl Writer {
     pub(crate) fn new(dir: &Path, number: u64, seed: u64) -> Self {
         let side = dir.parent().expect("a parent").join(format!("side-{number}"));
         fs::create_dir_all(&side).unwrap_or_else(|error| panic!("{}: {error}", side.display()));
-        let random = Random::new(seed ^ (number << 32));
-        Self { dir: dir.to_owned(), side, number, random, serial: 0, work: Work::default() }
+        Self {
+            dir: dir.to_owned(),
+            side,
+            number,
+            random: Random::new(seed ^ (number << 32)),
+            serial: 0,
+            turn: 0,
+            documents: Vec::new(),
+            absent: BTreeMap::new(),
+            work: Work::default(),
+        }
     }
 
-    pub(crate) fn run(mut self, arena: Arena, duration: Duration) -> io::Result<Work> {
+    /// Writes for so long, but at least once, and goes on where the last round ended.
+    pub(crate) fn round(&mut self, arena: Arena, duration: Duration) -> io::Result<Work> {
         let end = Instant::now() + duration;
         match arena {
             Arena::Plain => self.plain(end)?,
@@ -77,7 +108,28 @@ impl Writer {
             Arena::Kubernetes => self.kubernetes(end)?,
             Arena::Recreate => self.recreate(end)?,
         }
-        Ok(self.work)
+        self.work.absences.extend(std::mem::take(&mut self.absent));
+        Ok(std::mem::take(&mut self.work))
+    }
+
+    /// Before a file is touched.
+    fn touches(&mut self, path: &Path) {
+        if self.absent.get(path).is_some_and(|absence| absence.until + SEEN <= monotonic()) {
+            self.work.absences.extend(self.absent.remove_entry(path));
+        }
+    }
+
+    /// After a file is removed, which it is since then at the latest.
+    fn removed(&mut self, path: &Path, since: Duration) {
+        let absence = Absence { since, until: Duration::MAX, times: 0 };
+        self.absent.entry(path.to_owned()).or_insert(absence).times += 1;
+    }
+
+    /// When a file is whole.
+    fn left_alone(&mut self, path: &Path) {
+        if let Some(absence) = self.absent.get_mut(path) {
+            absence.until = monotonic();
+        }
     }
 
     fn text(&mut self, replica: &str, pad: usize) -> String {
@@ -96,7 +148,7 @@ impl Writer {
 
     // ---- many files in one directory ----
 
-    fn plain(&mut self, end: Instant) -> io::Result<()> {
+    fn documents(&self) -> Vec<Document> {
         let n = self.number;
         let mut files = Vec::new();
         for k in 0..4 {
@@ -110,7 +162,7 @@ impl Writer {
         for k in 0..2 {
             files.push((format!("w{n}-both{k}.json"), format!("w{n}-b"), false, false));
         }
-        let mut files: Vec<Document> = files
+        files
             .into_iter()
             .map(|(name, replica, removable, flip)| Document {
                 path: self.dir.join(name),
@@ -119,18 +171,31 @@ impl Writer {
                 removable,
                 flip,
             })
-            .collect();
-        for file in &mut files {
-            self.rename(file)?;
+            .collect()
+    }
+
+    fn plain(&mut self, end: Instant) -> io::Result<()> {
+        let mut files = std::mem::take(&mut self.documents);
+        if files.is_empty() {
+            files = self.documents();
+            for file in &mut files {
+                self.rename(file)?;
+            }
         }
-        while Instant::now() < end {
+        loop {
             let place = self.random.below(files.len());
             let file = &mut files[place];
+            self.touches(&file.path);
             self.act(file)?;
+            self.left_alone(&file.path);
             self.work.acts += 1;
+            if Instant::now() >= end {
+                break;
+            }
             let pause = self.pause(8);
             sleep(pause);
         }
+        self.documents = files;
         Ok(())
     }
 
@@ -153,14 +218,19 @@ impl Writer {
             }
             10 if !file.text.is_empty() => fs::write(&file.path, &file.text),
             11 => {
-                fs::write(&file.path, ["", "{", "[]", "{\"pool_id\":1}"][self.random.below(4)])?;
+                self.serial += 1;
+                // Two of them are named by what is said of them.
+                let serial = self.number * 1_000_000_000 + self.serial;
+                let named = [format!("{serial}"), format!(r#"{{"pool_id":{serial}}}"#)];
+                fs::write(&file.path, ["", "{", &named[0], &named[1]][self.random.below(4)])?;
                 let pause = self.pause(400);
                 sleep(pause);
                 self.overwrite(file)
             }
             12 | 13 if file.removable => {
+                let since = monotonic();
                 fs::remove_file(&file.path)?;
-                *self.work.removed.entry(file.path.clone()).or_default() += 1;
+                self.removed(&file.path, since);
                 let most = [1, 60, 300][self.random.below(3)];
                 let pause = self.pause(most);
                 sleep(pause);
@@ -297,64 +367,72 @@ impl Writer {
 
     fn flip(&mut self, end: Instant) -> io::Result<()> {
         let beside = self.side.join("link");
-        for round in 0u64.. {
-            let target = self.side.join(format!("v{round}"));
+        loop {
+            let target = self.side.join(format!("v{}", self.turn));
             fs::create_dir(&target)?;
             self.fill(&target)?;
             symlink(&target, &beside)?;
             fs::rename(&beside, &self.dir)?;
-            if round > 0 {
-                remove_all(&self.side.join(format!("v{}", round - 1)))?;
+            let side = self.side.clone();
+            if self.turned(|before| side.join(format!("v{before}")), end)? {
+                return Ok(());
             }
-            self.work.acts += 1;
-            if Instant::now() >= end {
-                break;
-            }
-            let pause = self.pause(60);
-            sleep(pause);
         }
-        Ok(())
     }
 
     fn kubernetes(&mut self, end: Instant) -> io::Result<()> {
-        for k in 0..5 {
-            symlink(format!("..data/{k}.json"), self.dir.join(format!("{k}.json")))?;
+        if self.turn == 0 {
+            for k in 0..5 {
+                symlink(format!("..data/{k}.json"), self.dir.join(format!("{k}.json")))?;
+            }
         }
-        for round in 0u64.. {
-            let target = self.dir.join(format!("..v{round}"));
+        loop {
+            let turn = self.turn;
+            let target = self.dir.join(format!("..v{turn}"));
             fs::create_dir(&target)?;
             self.fill(&target)?;
-            symlink(format!("..v{round}"), self.dir.join("..data_tmp"))?;
+            symlink(format!("..v{turn}"), self.dir.join("..data_tmp"))?;
             fs::rename(self.dir.join("..data_tmp"), self.dir.join("..data"))?;
-            if round > 0 {
-                remove_all(&self.dir.join(format!("..v{}", round - 1)))?;
+            let dir = self.dir.clone();
+            if self.turned(|before| dir.join(format!("..v{before}")), end)? {
+                return Ok(());
             }
-            self.work.acts += 1;
-            if Instant::now() >= end {
-                break;
-            }
-            let pause = self.pause(60);
-            sleep(pause);
         }
-        Ok(())
+    }
+
+    /// Removes the directory of the turn before; true when the time is over.
+    fn turned(&mut self, dir: impl FnOnce(u64) -> PathBuf, end: Instant) -> io::Result<bool> {
+        if let Some(before) = self.turn.checked_sub(1) {
+            remove_all(&dir(before))?;
+        }
+        self.turn += 1;
+        self.work.acts += 1;
+        if Instant::now() >= end {
+            return Ok(true);
+        }
+        let pause = self.pause(60);
+        sleep(pause);
+        Ok(false)
     }
 
     fn recreate(&mut self, end: Instant) -> io::Result<()> {
+        let files: Vec<_> = (0..5).map(|k| self.dir.join(format!("{k}.json"))).collect();
         loop {
             match fs::create_dir(&self.dir) {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
                 _ => self.fill(&self.dir.clone())?,
             }
+            files.iter().for_each(|file| self.left_alone(file));
             self.work.acts += 1;
             let pause = self.pause(300);
             sleep(pause);
             if Instant::now() >= end {
                 return Ok(());
             }
+            files.iter().for_each(|file| self.touches(file));
+            let since = monotonic();
             remove_all(&self.dir)?;
-            for k in 0..5 {
-                *self.work.removed.entry(self.dir.join(format!("{k}.json"))).or_default() += 1;
-            }
+            files.iter().for_each(|file| self.removed(file, since));
             let most = [1, 40, 200][self.random.below(3)];
             let pause = self.pause(most);
             sleep(pause);
