@@ -21,10 +21,11 @@ mod deploy;
 mod proxy;
 #[path = "../support/mod.rs"]
 mod support;
+mod wire;
 
 use std::fs;
 use std::io::Write as _;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::path::Path;
 use std::time::Instant;
 
@@ -298,23 +299,6 @@ fn an_answer_that_a_heartbeat_overtook_counts_for_nothing() {
     // It has read that, and asks again.
     let _again = node.accept().unwrap();
     assert_eq!(orchestrator.pools()[0]["ready"], false);
-}
-
-#[test]
-fn peers_that_say_nothing_are_let_go() {
-    let orchestrator = Orchestrator::start(&[]);
-    let silent: Vec<_> = (0..80)
-        .map(|it| {
-            let mut peer = TcpStream::connect(orchestrator.address()).unwrap();
-            // Some of them begin, and never end.
-            if it % 2 == 0 {
-                peer.write_all(b"GET /health HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n\r\n").unwrap();
-            }
-            peer
-        })
-        .collect();
-    assert_eq!(ask("GET", &orchestrator.url("/health"), None, None).unwrap().0, 200);
-    drop(silent);
 }
 
 #[test]
