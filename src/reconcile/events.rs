@@ -21,7 +21,7 @@ pub(crate) enum News {
     Ready { file: PathBuf, handoff: Handoff },
     Updated { file: PathBuf, handoff: Handoff, previous: Handoff },
     Removed { file: PathBuf, handoff: Handoff, reason: RemovedReason },
-    Other(HandoffEvent),
+    Other(Box<HandoffEvent>),
 }
 
 impl News {
@@ -36,7 +36,7 @@ impl News {
             Self::Removed { file, handoff, reason } => {
                 HandoffEvent::Removed { file, payload: handoff.payload(), reason }
             }
-            Self::Other(event) => event,
+            Self::Other(event) => *event,
         }
     }
 }
@@ -126,7 +126,7 @@ impl Reconciler {
     /// The event of a subject, if there is anything to tell; when the file that it is about became what it is.
     pub(super) fn event(&self, subject: Subject) -> Option<Dispatch> {
         match subject {
-            Subject::Synced => Some((News::Other(HandoffEvent::Synced), None, Flight::Synced)),
+            Subject::Synced => Some((News::Other(Box::new(HandoffEvent::Synced)), None, Flight::Synced)),
             // Says by itself whether there is a difference.
             Subject::Replica(replica) => self.replica_event(replica),
             _ if !self.is_different(subject) => None,
@@ -135,13 +135,17 @@ impl Reconciler {
                     Some(error) => HandoffEvent::Unavailable { error },
                     None => HandoffEvent::Available,
                 };
-                Some((News::Other(event), None, Flight::Availability(self.availability.error.is_none())))
+                Some((News::Other(Box::new(event)), None, Flight::Availability(self.availability.error.is_none())))
             }
             Subject::Invalid(id) => {
                 let file = self.files.get(id)?;
                 let (verdict, file) = (file.verdict.as_ref()?, self.path(&file.name));
                 let error = verdict.error.clone().with_path(&file);
-                Some((News::Other(HandoffEvent::Invalid { file, error }), None, Flight::Invalid(id, verdict.fault)))
+                Some((
+                    News::Other(Box::new(HandoffEvent::Invalid { file, error })),
+                    None,
+                    Flight::Invalid(id, verdict.fault),
+                ))
             }
             Subject::Conflict(id) => {
                 let replica = self.replicas.get(id)?;
@@ -152,7 +156,7 @@ impl Reconciler {
                     winner: self.path(&contest.winner),
                     losers: contest.losers.iter().map(|loser| self.path(loser)).collect(),
                 };
-                Some((News::Other(event), None, Flight::Conflict(id, contest)))
+                Some((News::Other(Box::new(event)), None, Flight::Conflict(id, contest)))
             }
         }
     }
