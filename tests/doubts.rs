@@ -227,16 +227,22 @@ fn an_engine_that_dies_is_removed_also_while_nobody_reaps_it() {
     let place = Place::new();
     let mut engine = Engine::start();
     let path = place.write("a.json", 0o644, &with_pid(engine.pid()));
-    let events = place.builder().check_processes(true).iter().unwrap();
+    let interval = HandoffWatcherConfig { runtime_dir: place.dir().into(), poll_interval_ms: 1000 };
+    let events = HandoffWatcher::builder(interval).check_processes(true).iter().unwrap();
     next(&events, "ready");
     next(&events, "synced");
     nothing(&events);
-    let killed = Instant::now();
     engine.0.kill().unwrap();
+    let (stat, killed) = (format!("/proc/{}/stat", engine.pid()), Instant::now());
+    while !fs::read_to_string(&stat).unwrap().contains(") Z ") {
+        assert!(killed.elapsed() < DEADLINE, "it does not die");
+    }
+    let scans = events.stats().scans;
     let removed = next(&events, "removed");
-    let took = killed.elapsed();
+    // One that was under way, and the next: it is told within one interval.
+    let scans = events.stats().scans - scans;
     assert!(matches!(removed, HandoffEvent::Removed { reason: RemovedReason::ProcessExited, .. }), "{removed:?}");
-    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert!(scans <= 2, "told by the {scans}th scan");
     refusal(&events, "invalid", ErrorKind::Stale, "has exited: expected a running engine; remove the file");
     assert!(events.registry().is_empty());
     engine.0.wait().unwrap();

@@ -148,11 +148,13 @@ struct Open {
     undecided: Option<Undecided>,
     /// The name is not in the listings, or leads nowhere, since then.
     missing_since: Option<Instant>,
+    /// The last listing had the name all the same: whatever a read finds then, the file is not gone.
+    is_listed: bool,
 }
 
 impl Open {
     fn new(now: Instant) -> Box<Self> {
-        Box::new(Self { stamp_since: now, read_began: None, undecided: None, missing_since: None })
+        Box::new(Self { stamp_since: now, read_began: None, undecided: None, missing_since: None, is_listed: true })
     }
 }
 
@@ -263,7 +265,7 @@ impl File {
                 self.faulty(now, Fault::Unreadable(errno), unreadable("stat", errno), settle_time, Again::List)
             }
             Seen::Vanished => {
-                let since = *self.open(now).missing_since.get_or_insert(now);
+                let since = self.missing(now, true);
                 if now.duration_since(since) < CONFIRM {
                     return Step::ListAt(since + CONFIRM);
                 }
@@ -272,7 +274,7 @@ impl File {
                 self.faulty(now, Fault::Unreadable(ENOENT), unreadable("stat", ENOENT), settle_time, Again::List)
             }
             Seen::Absent => {
-                let since = *self.open(now).missing_since.get_or_insert(now);
+                let since = self.missing(now, false);
                 if now.duration_since(since) < CONFIRM {
                     return Step::ListAt(since + CONFIRM);
                 }
@@ -289,7 +291,7 @@ impl File {
 
     /// A complete listing does not have the name. A read then confirms what the listing said, unless that is certain.
     pub(super) fn unlisted(&mut self, now: Instant, certain: bool) -> Step {
-        let since = *self.open(now).missing_since.get_or_insert(now);
+        let since = self.missing(now, false);
         match (now.duration_since(since) < CONFIRM, certain) {
             (true, _) => Step::ListAt(since + CONFIRM),
             (false, true) => Step::Gone,
@@ -324,7 +326,7 @@ impl File {
                 self.initial = false;
                 Step::ReadAt(now + CONFIRM)
             }
-            Document::Absent if self.missing_for(now) >= CONFIRM => Step::Gone,
+            Document::Absent if self.is_gone(now) => Step::Gone,
             // Only a listing makes it missing: it shows, of the same moment, what has come in its place. One that goes on
             // to show what cannot be opened contradicts itself.
             Document::Absent => {
@@ -357,9 +359,17 @@ impl File {
         self.open.as_mut().is_some_and(|open| open.missing_since.take().is_some())
     }
 
-    fn missing_for(&self, now: Instant) -> Duration {
-        let since = self.open.as_ref().and_then(|open| open.missing_since);
-        since.map_or(Duration::ZERO, |since| now.duration_since(since))
+    /// Since when a listing does not lead to it.
+    fn missing(&mut self, now: Instant, is_listed: bool) -> Instant {
+        let open = self.open(now);
+        open.is_listed = is_listed;
+        *open.missing_since.get_or_insert(now)
+    }
+
+    /// Whether the listings have missed it for long enough.
+    fn is_gone(&self, now: Instant) -> bool {
+        let open = self.open.as_ref().filter(|open| !open.is_listed);
+        open.and_then(|open| open.missing_since).is_some_and(|since| now.duration_since(since) >= CONFIRM)
     }
 
     fn undecided(&self) -> Option<&Undecided> {

@@ -1,9 +1,5 @@
 //! Files as messages: what was announced stands, and what was taken may go.
 
-use proptest::prelude::*;
-use proptest::test_runner::Config;
-
-use super::play::{Act, NAMES, apply};
 use super::*;
 use crate::config::Mode;
 
@@ -203,58 +199,4 @@ fn the_end_of_its_process_ends_an_announcement() {
     world.disk.processes.insert(7, Life::Runs { since_boot: start + ms(5000) });
     assert_eq!(world.told(), ["removed r0 process_exited"]);
     assert_eq!(world.core.replicas.len(), 0);
-}
-
-/// Whatever writers and hosts do: each event is news, nothing ends that was not ended, and at the end every message was
-/// taken and is gone.
-fn play(tick: i64, acts: &[Act]) {
-    let mode = Mode::Announcements { consume: true };
-    let mut world = World::with(Settings { channel_capacity: 3, mode, ..Settings::default() });
-    world.disk.tick = tick;
-    for (n, act) in acts.iter().enumerate() {
-        match act {
-            Act::Wait(millis) => world.run(ms(*millis)),
-            Act::Host(mood) => world.host.mood = [Mood::Takes, Mood::Refuses, Mood::Sleeps][usize::from(*mood)],
-            Act::Meanwhile => {
-                let act = Act::Replace(n % NAMES.len(), n % 3);
-                world.before_deletion.push(Box::new(move |disk| apply(disk, &act, n)));
-            }
-            Act::Touch(_) => world.disk.deletions_fail = !world.disk.deletions_fail,
-            act => apply(&mut world.disk, act, n),
-        }
-        world.remember();
-    }
-    world.before_deletion.clear();
-    (world.disk.listing_fails, world.disk.reads_exhausted, world.disk.deletions_fail) = (false, false, false);
-    world.host.mood = Mood::Takes;
-    for (n, name) in NAMES.into_iter().enumerate() {
-        world.disk.fail(name, None);
-        world.disk.replace(name, &doc("p", &format!("last-{n}"), "x"));
-    }
-    world.run(ms(31_000) + INTERVAL + GRACE);
-    for n in 0..NAMES.len() {
-        assert!(world.host.held.contains_key(&("p".to_owned(), format!("last-{n}"))), "{n}: {:?}", world.held());
-    }
-    assert_eq!(world.disk.files.len(), 0, "every message was taken");
-    for event in &world.host.heard {
-        let HandoffEvent::Removed { reason, .. } = event else { continue };
-        assert_eq!(*reason, RemovedReason::NotReady, "{event:?}");
-    }
-    world.heard();
-    world.run(ms(5000));
-    let figures = world.core.figures();
-    assert_eq!((figures.files, figures.backlog, world.core.flights.len()), (0, 0, 0));
-    assert_eq!(world.core.replicas.len(), world.host.held.len(), "what is told, and nothing else, is remembered");
-}
-
-proptest! {
-    #![proptest_config(Config { cases: 500, max_shrink_iters: 20_000, ..Config::default() })]
-
-    #[test]
-    fn random_writers_and_hosts_leave_no_message_behind(
-        tick in prop_oneof![Just(1i64), Just(4_000_000), Just(2_000_000_000)],
-        acts in prop::collection::vec(super::model::act(), 1..60),
-    ) {
-        play(tick, &acts);
-    }
 }

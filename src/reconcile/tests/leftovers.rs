@@ -4,30 +4,8 @@ use super::*;
 
 const PID: u32 = 4711;
 
-fn with_pid(replica: &str, text: &str, pid: u32) -> String {
-    format!(r#"{{"pool_id":"p","replica_id":"{replica}","url":"http://h/{text}","pid":{pid}}}"#)
-}
-
 fn world() -> World {
     World::with(Settings { poll_interval: INTERVAL, check_processes: true, ..Settings::default() })
-}
-
-impl Disk {
-    /// A process that starts now.
-    fn start(&mut self, pid: u32) {
-        let since_boot = Duration::from_nanos(u64::try_from(self.clock - self.boot).unwrap());
-        self.processes.insert(pid, Life::Runs { since_boot });
-    }
-
-    fn kill(&mut self, pid: u32) {
-        self.processes.remove(&pid);
-    }
-
-    /// Somebody sets the clock: the start of the machine, by that clock, moves with it.
-    fn step(&mut self, millis: i64) {
-        self.clock += millis * 1_000_000;
-        self.boot += millis * 1_000_000;
-    }
 }
 
 /// One engine, announced and told of.

@@ -6,6 +6,7 @@
 mod announcements;
 #[cfg(test)]
 mod bounded;
+mod disk;
 #[cfg(test)]
 mod leftovers;
 #[cfg(test)]
@@ -13,6 +14,7 @@ mod model;
 mod play;
 #[cfg(test)]
 mod promises;
+#[cfg(test)]
 mod regressions;
 #[cfg(test)]
 mod traps;
@@ -22,12 +24,14 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::{ContentHash, Document, Fault, Parcel, Reconciler, Taken, Ticket, process_of};
+use super::{Document, Fault, Parcel, Reconciler, Taken, Ticket};
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind};
 use crate::event::{HandoffEvent, RemovedReason};
-use crate::listing::{Entry, FileName, Life, Listing, Moment, OtherKind, Process, Seen, Stamp};
+use crate::listing::{Life, OtherKind};
 use crate::payload::Handoff;
+
+use disk::{Content, Disk, doc, not_ready, with_pid};
 
 /// For the fuzzer.
 #[cfg(fuzzing)]
@@ -41,191 +45,6 @@ const GRACE: Duration = Duration::from_millis(100);
 
 fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
-}
-
-/// A document of a replica; `text` makes versions of one length different.
-fn doc(pool: &str, replica: &str, text: &str) -> String {
-    format!(r#"{{"pool_id":"{pool}","replica_id":"{replica}","url":"http://h/{text}"}}"#)
-}
-
-fn not_ready(pool: &str, replica: &str) -> String {
-    format!(r#"{{"pool_id":"{pool}","replica_id":"{replica}","url":"http://h/","ready":false}}"#)
-}
-
-#[derive(Clone, Debug)]
-enum Content {
-    Bytes(Vec<u8>),
-    Other(OtherKind),
-    Dangling,
-}
-
-#[derive(Clone, Debug)]
-struct SimFile {
-    stamp: Stamp,
-    content: Content,
-    /// `stat` and `open` fail with this.
-    errno: Option<i32>,
-    /// It was moved to its name and not written to since.
-    moved: bool,
-}
-
-/// A disk whose clock ticks as coarsely as one likes.
-#[derive(Debug)]
-struct Disk {
-    files: BTreeMap<FileName, SimFile>,
-    /// The clock of the file system, in nanoseconds; it may be stepped.
-    clock: i64,
-    tick: i64,
-    next_inode: u64,
-    listing_fails: bool,
-    reads_exhausted: bool,
-    /// The kernel tells of files that are moved to their names, which happens within a tick of the clock.
-    notifies: bool,
-    deletions_fail: bool,
-    /// `stat` and `open` find nothing.
-    contradicts: bool,
-    processes_checked: bool,
-    /// By pid; the others are gone.
-    processes: BTreeMap<u32, Life>,
-    /// When the machine started, in nanoseconds; a clock that is stepped takes it along.
-    boot: i64,
-    /// The names that were ever removed: nothing else may be told as removed.
-    removed: BTreeSet<FileName>,
-}
-
-impl Disk {
-    fn time(&self) -> Moment {
-        let ticked = self.clock - self.clock.rem_euclid(self.tick);
-        Moment::new(ticked.div_euclid(1_000_000_000), u32::try_from(ticked.rem_euclid(1_000_000_000)).unwrap())
-    }
-
-    fn process(&self, pid: u32) -> Process {
-        Process { life: self.processes.get(&pid).copied().unwrap_or(Life::Gone), boot: Some(self.boot / 1_000_000) }
-    }
-
-    fn stamp(&self, inode: u64, size: usize) -> Stamp {
-        let now = self.time();
-        Stamp { inode, size: size as u64, mtime: now, ctime: now, device: 1 }
-    }
-
-    fn put(&mut self, name: &str, content: Content) {
-        let size = if let Content::Bytes(bytes) = &content { bytes.len() } else { 0 };
-        self.next_inode += 1;
-        let stamp = self.stamp(self.next_inode, size);
-        self.files.insert(file(name), SimFile { stamp, content, errno: None, moved: false });
-    }
-
-    /// A temporary file, renamed over the name.
-    fn replace(&mut self, name: &str, text: &str) {
-        self.put(name, Content::Bytes(text.into()));
-        if let Some(file) = self.files.get_mut(OsStr::new(name)) {
-            file.moved = self.notifies;
-            if !self.notifies {
-                // The rename came after the last byte.
-                file.stamp.ctime = file.stamp.ctime.after(1);
-            }
-        }
-    }
-
-    /// Made in place.
-    fn create(&mut self, name: &str, text: &str) {
-        self.put(name, Content::Bytes(text.into()));
-    }
-
-    /// The same inode; created if it is not there.
-    fn overwrite(&mut self, name: &str, text: &str) {
-        let Some(inode) = self.files.get(OsStr::new(name)).map(|file| file.stamp.inode) else {
-            return self.create(name, text);
-        };
-        let stamp = self.stamp(inode, text.len());
-        self.files
-            .insert(file(name), SimFile { stamp, content: Content::Bytes(text.into()), errno: None, moved: false });
-    }
-
-    /// The same inode, and the mtime that it had before.
-    fn overwrite_keeping_mtime(&mut self, name: &str, text: &str) {
-        let before = self.files.get(OsStr::new(name)).map(|file| file.stamp);
-        self.overwrite(name, text);
-        if let (Some(before), Some(now)) = (before, self.files.get_mut(OsStr::new(name))) {
-            now.stamp.mtime = before.mtime;
-        }
-    }
-
-    fn touch(&mut self, name: &str) {
-        let now = self.time();
-        if let Some(file) = self.files.get_mut(OsStr::new(name)) {
-            (file.stamp.mtime, file.stamp.ctime) = (now, now);
-        }
-    }
-
-    fn remove(&mut self, name: &str) {
-        if self.files.remove(OsStr::new(name)).is_some() {
-            self.removed.insert(file(name));
-        }
-    }
-
-    /// Keeps mtime; ctime is the time of the rename.
-    fn rename(&mut self, from: &str, to: &str) {
-        let now = self.time();
-        let Some(mut moved) = self.files.remove(OsStr::new(from)) else { return };
-        self.removed.insert(file(from));
-        if matches!(moved.content, Content::Dangling) {
-            // What was there is gone, and nothing has come in its place.
-            self.removed.insert(file(to));
-        }
-        moved.stamp.ctime = now;
-        moved.moved = self.notifies;
-        self.files.insert(file(to), moved);
-    }
-
-    fn fail(&mut self, name: &str, errno: Option<i32>) {
-        if let Some(file) = self.files.get_mut(OsStr::new(name)) {
-            file.errno = errno;
-        }
-    }
-
-    fn list(&self) -> Result<Listing, Error> {
-        if self.listing_fails {
-            return Err(Error::new(ErrorKind::Io, "cannot list: simulated"));
-        }
-        let entries = self.files.iter().map(|(name, file)| {
-            let seen = match (file.errno, &file.content) {
-                _ if self.contradicts => Seen::Vanished,
-                (Some(errno), _) => Seen::Failed(errno),
-                (None, Content::Bytes(_)) => Seen::File(file.stamp),
-                (None, Content::Other(kind)) => Seen::Other(*kind),
-                (None, Content::Dangling) => Seen::Absent,
-            };
-            Entry { name: name.clone(), seen }
-        });
-        Ok(Listing { entries: entries.collect(), certain: false })
-    }
-
-    /// `None` is exhaustion.
-    fn read(&self, name: &FileName) -> Option<Document> {
-        if self.reads_exhausted {
-            return None;
-        }
-        let Some(file) = self.files.get(name).filter(|_| !self.contradicts) else { return Some(Document::Absent) };
-        let faulty = |fault: Fault| Document::Faulty { stamp: None, fault, error: fault.file_type_error() };
-        Some(match (file.errno, &file.content) {
-            (Some(errno), _) => faulty(Fault::Unreadable(errno)),
-            (None, Content::Other(kind)) => faulty(Fault::Other(*kind)),
-            (None, Content::Dangling) => Document::Absent,
-            (None, Content::Bytes(bytes)) => {
-                let handoff = Handoff::of(bytes);
-                let age = (self.time().millis() - file.stamp.ctime.millis()) / 1000;
-                let hash = ContentHash::of(bytes);
-                let pid = handoff.as_ref().ok().and_then(process_of);
-                let process = pid.filter(|_| self.processes_checked).map(|pid| self.process(pid));
-                Document::Content { stamp: file.stamp, recent: age <= 3, moved: file.moved, hash, handoff, process }
-            }
-        })
-    }
-}
-
-fn file(name: &str) -> FileName {
-    FileName::from(OsStr::new(name))
 }
 
 /// What the host does with an event.

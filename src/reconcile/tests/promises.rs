@@ -1,6 +1,7 @@
 //! The seven promises of the design, one table or case each.
 
 use super::*;
+use crate::listing::Listing;
 
 /// A way of changing the directory, and what is told of it.
 type Case = (&'static str, fn(&mut Disk), &'static [&'static str]);

@@ -1,6 +1,9 @@
 //! What was wrong once: each a sequence of acts that the core got wrong, and the random ones had not hit on.
 
+use super::disk::file;
 use super::*;
+use crate::listing::{Entry, Listing, Seen};
+use crate::payload::ContentHash;
 
 /// Two claims, the newer one in force, both settled, polled so often that a name can be missing for a few polls.
 fn contested() -> World {

@@ -1,7 +1,9 @@
 //! What others fell into, as far as the core can: conflicts, moves, things that come and go. The real directory is in
 //! `tests/traps.rs`.
 
+use super::disk::file;
 use super::*;
+use crate::listing::Listing;
 
 #[test]
 fn of_two_claims_the_newest_mtime_wins_then_the_greater_name() {
