@@ -359,7 +359,7 @@ fn every_call_of_the_scanning_thread_may_fail() {
     let (count, next) = (cases.len(), AtomicUsize::new(0));
     let (injected, failures) = (Mutex::new(BTreeMap::<String, usize>::new()), Mutex::new(Vec::new()));
     thread::scope(|scope| {
-        for _ in 0..16 {
+        for _ in 0..24 {
             scope.spawn(|| {
                 while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
                     match inject(case, lasting) {
