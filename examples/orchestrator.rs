@@ -7,13 +7,14 @@
 //! ```
 //!
 //! Pool managers register (`POST /v2/nodes/register`), send heartbeats (`POST /v2/nodes/{id}/heartbeat`; 404 tells a node
-//! that it is not known and has to register anew) and deregister (`DELETE /v2/nodes/{id}`). People and routers ask
-//! `GET /v2/nodes` and `GET /v2/routes`; `GET /health` needs no token.
+//! that it is not known and has to register anew) and deregister (`DELETE /v2/nodes/{id}`; with `?instance_id=` only if
+//! the node has not registered as another instance since). People and routers ask `GET /v2/nodes` and `GET /v2/routes`;
+//! `GET /health` needs no token.
 //!
 //! A node is offline after 30 s without a heartbeat, by this machine's monotonic clock: what the heartbeat's timestamp
 //! says is shown, and decides nothing. Heartbeats say which pools are ready; the replicas of each are asked of the node
-//! (`GET /v2/pools`), at once when a heartbeat brings news and every `--poll-ms` besides. Everything is in memory: after a
-//! restart the nodes register anew with their next heartbeat.
+//! (`GET /v2/pools`), at once after each heartbeat, which may have been sent because a replica moved, and every `--poll-ms`
+//! besides. Everything is in memory: after a restart the nodes register anew with their next heartbeat.
 
 #[path = "common/http.rs"]
 mod http;
@@ -47,7 +48,7 @@ pub(crate) struct Args {
     /// Milliseconds without a heartbeat after which a node is offline
     #[arg(long, value_name = "MS", default_value_t = 30_000, value_parser = clap::value_parser!(u64).range(1..))]
     offline_after_ms: u64,
-    /// Milliseconds between two looks at the pools of a node that has no news
+    /// Milliseconds between two looks at the pools of a node that says nothing meanwhile
     #[arg(long, value_name = "MS", default_value_t = 5000, value_parser = clap::value_parser!(u64).range(1..))]
     poll_ms: u64,
     /// Milliseconds that a node may take to answer
@@ -94,6 +95,8 @@ struct Registration {
     pools: Vec<String>,
     #[serde(default)]
     capabilities: Value,
+    /// Another one for each process, from those that tell.
+    instance_id: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -103,7 +106,7 @@ struct Heartbeat {
 }
 
 /// What a heartbeat says of a pool.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Beat {
     pool_id: String,
     ready: bool,
@@ -137,13 +140,14 @@ struct Node {
     machine_id: String,
     address: String,
     capabilities: Value,
+    instance_id: Option<String>,
+    registered: Instant,
     timestamp: Option<String>,
-    /// Its last word: an answer to what was asked before that may be out of date.
     heard: Instant,
     /// As the log last said it.
     online: bool,
     pools: BTreeMap<String, (Beat, Vec<Replica>)>,
-    /// When it was last asked; `None` when it has news.
+    /// When it was last asked; `None` when it has said something since.
     asked: Option<Instant>,
     asking: bool,
 }
@@ -174,13 +178,7 @@ impl Plane {
             ("GET", ["health"]) => Reply::json(200, &json!({ "ok": true })),
             ("POST", ["v2", "nodes", "register"]) => parsed(call, |body| self.register(body)),
             ("POST", ["v2", "nodes", id, "heartbeat"]) => parsed(call, |body| self.heartbeat(id, body)),
-            ("DELETE", ["v2", "nodes", id]) => match self.nodes().remove(*id) {
-                Some(_) => {
-                    log::info!("node {id:?} deregistered");
-                    Reply::json(200, &json!({}))
-                }
-                None => unknown(id),
-            },
+            ("DELETE", ["v2", "nodes", id]) => self.deregister(id, call.parameter("instance_id")),
             ("GET", ["v2", "nodes"]) => Reply::json(200, &self.list()),
             ("GET", ["v2", "routes"]) => Reply::json(200, &self.routes()),
             _ => Reply::not_found(),
@@ -210,6 +208,8 @@ impl Plane {
             machine_id: said.machine_id,
             address: said.address,
             capabilities: said.capabilities,
+            instance_id: said.instance_id,
+            registered: Instant::now(),
             timestamp: None,
             heard: Instant::now(),
             online: true,
@@ -222,6 +222,20 @@ impl Plane {
         Reply::json(200, &json!({}))
     }
 
+    fn deregister(&self, id: &str, instance_id: Option<&str>) -> Reply {
+        let mut nodes = self.nodes();
+        let Some(node) = nodes.get(id) else { return unknown(id) };
+        // The farewell of a process may come after its successor's registration.
+        if let (Some(leaves), Some(is)) = (instance_id, &node.instance_id)
+            && leaves != is
+        {
+            return Reply::error(409, format!("node {id:?} has registered as another instance since"));
+        }
+        nodes.remove(id);
+        log::info!("node {id:?} deregistered");
+        Reply::json(200, &json!({}))
+    }
+
     fn heartbeat(&self, id: &str, said: Heartbeat) -> Reply {
         let mut nodes = self.nodes();
         let Some(node) = nodes.get_mut(id) else { return unknown(id) };
@@ -231,20 +245,17 @@ impl Plane {
         node.heard = Instant::now();
         node.timestamp = Some(said.timestamp);
         let mut before = std::mem::take(&mut node.pools);
-        let mut news = before.len() != said.pools.len();
         for beat in said.pools {
             let (old, replicas) = before.remove(&beat.pool_id).unwrap_or_default();
-            news |= old != beat;
             if (old.ready, old.draining) != (beat.ready, beat.draining) {
                 log::info!("node {id:?}, pool {:?}: ready {}, draining {}", beat.pool_id, beat.ready, beat.draining);
             }
             let replicas = if beat.ready { replicas } else { Vec::new() };
             node.pools.insert(beat.pool_id.clone(), (beat, replicas));
         }
-        if news {
-            node.asked = None;
-            let _ = self.news.try_send(());
-        }
+        // Also if it said the same: a heartbeat does not tell where the replicas are.
+        node.asked = None;
+        let _ = self.news.try_send(());
         Reply::json(200, &json!({}))
     }
 
@@ -305,8 +316,9 @@ impl Plane {
                 // One question at a time, each on a thread of its own: a node that hangs delays no other.
                 if due && !node.asking && self.is_online(node) {
                     (node.asking, node.asked) = (true, Some(Instant::now()));
-                    let (plane, id, address, heard) = (self.clone(), id.clone(), node.address.clone(), node.heard);
-                    let ask = move || plane.ask(&id, &address, heard);
+                    let (plane, id, address, registered) =
+                        (self.clone(), id.clone(), node.address.clone(), node.registered);
+                    let ask = move || plane.ask(&id, &address, registered);
                     if let Err(error) = thread::Builder::new().name("ask".into()).spawn(ask) {
                         log::warn!("no thread to ask a node: {error}");
                         node.asking = false;
@@ -316,7 +328,7 @@ impl Plane {
         }
     }
 
-    fn ask(&self, id: &str, address: &str, heard: Instant) {
+    fn ask(&self, id: &str, address: &str, registered: Instant) {
         #[derive(Deserialize)]
         struct Pools {
             pools: Vec<Status>,
@@ -327,24 +339,38 @@ impl Plane {
             _ => Err(format!("GET {url}: status {status}: {:?}", body["error"].as_str().unwrap_or("no reason given"))),
         });
         let mut nodes = self.nodes();
-        let Some(node) = nodes.get_mut(id) else { return };
+        let Some(node) = nodes.get_mut(id).filter(|node| node.registered == registered) else {
+            return log::debug!("node {id:?}: what it told before it registered anew counts no more");
+        };
         node.asking = false;
+        let overtaken = node.asked.is_none();
+        if overtaken {
+            let _ = self.news.try_send(());
+        }
         let pools = match answer {
             Ok(answer) => answer.pools,
             // Its heartbeats decide what it is; they come, or they do not.
             Err(error) => return log::warn!("node {id:?} did not tell its pools: {error}"),
         };
-        if node.heard != heard {
-            // It has said something since, which is newer. Ask again.
-            node.asked = None;
-            let _ = self.news.try_send(());
+        if overtaken {
+            // Whether a pool is ready, the heartbeat knows better. Where its replicas are is news all the same: who waited for
+            // an answer that no heartbeat overtakes would wait forever for a node that is slow.
+            for status in pools {
+                if let Some((beat, replicas)) = node.pools.get_mut(&status.pool_id)
+                    && beat.ready
+                {
+                    *replicas = status.replicas;
+                }
+            }
             return;
         }
+        let mut before = std::mem::take(&mut node.pools);
         for status in pools {
-            let (beat, replicas) = node.pools.entry(status.pool_id.clone()).or_default();
-            (beat.pool_id, beat.ready, beat.draining) = (status.pool_id, status.ready, status.draining);
+            let (mut beat, _) = before.remove(&status.pool_id).unwrap_or_default();
+            (beat.ready, beat.draining) = (status.ready, status.draining);
             (beat.slots_free, beat.slots_total) = (status.slots_free, status.slots_total);
-            *replicas = status.replicas;
+            beat.pool_id.clone_from(&status.pool_id);
+            node.pools.insert(status.pool_id, (beat, status.replicas));
         }
     }
 }

@@ -17,7 +17,8 @@
 //! everything again.
 //!
 //! What it does not do: it asks no engine. A replica is ready because its handoff says so, until the file goes or, with
-//! `--check-processes`, its process does. A number that no handoff tells (`slots_*`, `vram_free_bytes`) is 0.
+//! `--check-processes`, its process does. A number that no handoff tells (`slots_*`, `vram_free_bytes`) is 0. And it passes on
+//! what traffic needs, not whole handoffs, nor texts of any length: one handoff may be as large as what a node may tell of all.
 
 #[path = "pool_manager/control.rs"]
 mod control;
@@ -32,7 +33,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use clap::Parser;
 use handoff_watcher::{HandoffEvent, HandoffPayload, HandoffWatcher, HandoffWatcherConfig, TrustPolicy, WatcherHandle};
@@ -41,7 +42,10 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use control::Control;
-use http::{Call, Client, Reply, Token, check_url};
+use http::{Call, Client, Reply, Token, check_url, without_secrets};
+
+/// The longest text of a handoff that is passed on. Ids and URLs have bounds of their own.
+const MOST_CHARS: usize = 200;
 
 /// A pool manager that watches handoffs and reports to an orchestrator.
 #[derive(Clone, Debug, Parser)]
@@ -115,6 +119,7 @@ pub(crate) fn run(args: Args) -> Result<(), String> {
         orchestrator: args.orchestrator.trim_end_matches('/').to_owned(),
         node_id: args.node_id.unwrap_or_else(host_name),
         machine_id: args.machine_id.unwrap_or_else(machine_id),
+        instance_id: instance_id(),
         address,
         interval: Duration::from_millis(args.heartbeat_ms),
         node: node.clone(),
@@ -224,8 +229,7 @@ impl Node {
     fn statuses(&self) -> Vec<Value> {
         let live = self.watcher.health().is_ok();
         self.pools(|pool_id, replicas, draining| {
-            let first =
-                |field: fn(&HandoffPayload) -> &Option<String>| replicas.iter().find_map(|it| field(it).clone());
+            let first = |field: fn(&HandoffPayload) -> &Option<String>| replicas.iter().find_map(|it| short(field(it)));
             json!({
                 "pool_id": pool_id,
                 "live": live,
@@ -236,7 +240,7 @@ impl Node {
                 "engine": first(|it| &it.engine),
                 "engine_version": first(|it| &it.engine_version),
                 "device_mask": first(|it| &it.device_mask),
-                "replicas": replicas,
+                "replicas": replicas.iter().map(replica).collect::<Vec<_>>(),
             })
         })
     }
@@ -244,14 +248,15 @@ impl Node {
     /// Each pool as a heartbeat tells it.
     fn heartbeat(&self) -> Vec<Value> {
         self.pools(|pool_id, replicas, draining| {
+            let vram = replicas.iter().filter_map(|it| it.extra.get("vram_free_bytes")?.as_u64());
             json!({
                 "pool_id": pool_id,
                 "ready": !replicas.is_empty(),
                 "draining": draining,
                 "slots_free": slots(replicas).0,
                 "slots_total": slots(replicas).1,
-                "vram_free_bytes": replicas.iter().filter_map(|it| it.extra.get("vram_free_bytes")?.as_u64()).sum::<u64>(),
-                "engine": replicas.iter().find_map(|it| it.engine.clone()),
+                "vram_free_bytes": vram.fold(0, u64::saturating_add),
+                "engine": replicas.iter().find_map(|it| short(&it.engine)),
             })
         })
     }
@@ -265,7 +270,6 @@ impl Node {
         let ready = registry.list();
         let ready = ready.chunk_by(|one, next| one.pool_id == next.pool_id);
         let ready: BTreeMap<_, _> = ready.map(|replicas| (replicas[0].pool_id.as_str(), replicas)).collect();
-        let is_draining = |it: &HandoffPayload| it.extra.get("draining") == Some(&Value::Bool(true));
         let tell = |pool_id: &str| {
             let replicas = ready.get(pool_id).copied().unwrap_or_default();
             let draining = !replicas.is_empty() && replicas.iter().all(is_draining);
@@ -280,7 +284,8 @@ impl Told {
     fn hear(&self, event: &HandoffEvent) {
         match (event.payload(), event.error()) {
             (Some(payload), _) => {
-                log::info!("{}: {:?}/{:?} at {}", event.name(), payload.pool_id, payload.replica_id, payload.url);
+                let url = without_secrets(&payload.url);
+                log::info!("{}: {:?}/{:?} at {url}", event.name(), payload.pool_id, payload.replica_id);
             }
             (None, Some(error)) => log::warn!("{}: {error}", event.name()),
             (None, None) => log::info!("{}", event.name()),
@@ -293,6 +298,27 @@ impl Told {
             let _ = self.changes.try_send(());
         }
     }
+}
+
+fn is_draining(replica: &HandoffPayload) -> bool {
+    replica.extra.get("draining") == Some(&Value::Bool(true))
+}
+
+/// What a router has to know of a replica.
+fn replica(it: &HandoffPayload) -> Value {
+    json!({
+        "replica_id": it.replica_id,
+        "url": it.url,
+        "draining": is_draining(it),
+        "slots_total": it.slots,
+        "slots_free": it.slots_free,
+        "model": it.model.as_ref().and_then(|model| short(&model.id)),
+    })
+}
+
+/// A name, whatever was written there.
+fn short(text: &Option<String>) -> Option<String> {
+    text.as_ref().map(|text| text.chars().take(MOST_CHARS).collect())
 }
 
 /// Free and all; a replica that does not say how many are free has all of them free.
@@ -310,4 +336,10 @@ fn host_name() -> String {
 fn machine_id() -> String {
     let id = std::fs::read_to_string("/etc/machine-id").unwrap_or_default();
     if id.trim().is_empty() { String::from("unknown") } else { id.trim().to_owned() }
+}
+
+/// Of this process alone, also where each process has the same pid.
+fn instance_id() -> String {
+    let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    format!("{:x}-{:x}", std::process::id(), started.as_nanos())
 }

@@ -38,6 +38,13 @@ impl std::fmt::Display for NextError {
 
 impl std::error::Error for NextError {}
 
+/// What was taken off the channel.
+#[derive(Debug)]
+pub(crate) struct Delivery {
+    pub(crate) ticket: Ticket,
+    pub(crate) event: HandoffEvent,
+}
+
 /// What became of a parcel that was taken.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ack {
@@ -150,7 +157,7 @@ impl Channel {
     // ---- the host's side ----
 
     /// Waits for an event and takes it off the channel; the core still waits for its ack. `None` waits forever.
-    pub(crate) fn take(&self, timeout: Option<Duration>) -> Result<Parcel, NextError> {
+    pub(crate) fn take(&self, timeout: Option<Duration>) -> Result<Delivery, NextError> {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         loop {
             let token = match deadline {
@@ -166,21 +173,20 @@ impl Channel {
             if state.token.is_none() {
                 return Err(NextError::Stopped);
             }
-            if let Some(mut parcel) = state.waiting.pop_front() {
+            if let Some(parcel) = state.waiting.pop_front() {
                 state.out += 1;
                 state.show();
                 drop(state);
-                parcel.stamp_latency();
-                return Ok(parcel);
+                return Ok(parcel.open());
             }
         }
     }
 
     /// Waits for an event and hands it over: it counts as taken.
-    pub(crate) fn next(&self, timeout: Option<Duration>) -> Result<Parcel, NextError> {
-        let parcel = self.take(timeout)?;
-        self.acknowledge(parcel.ticket, true);
-        Ok(parcel)
+    pub(crate) fn next(&self, timeout: Option<Duration>) -> Result<Delivery, NextError> {
+        let delivery = self.take(timeout)?;
+        self.acknowledge(delivery.ticket, true);
+        Ok(delivery)
     }
 
     pub(crate) fn acknowledge(&self, ticket: Ticket, taken: bool) {
@@ -206,15 +212,14 @@ impl Channel {
 }
 
 impl Parcel {
-    /// The latency is that of the delivery, so it is only known now.
-    fn stamp_latency(&mut self) {
-        let Some(changed) = self.changed else { return };
-        let changed = changed.since_1970().and_then(|since| UNIX_EPOCH.checked_add(since));
-        // A file from the future, or a clock that was set back: as good as no time at all.
-        let since = changed.map(|changed| SystemTime::now().duration_since(changed).unwrap_or_default());
-        if let HandoffEvent::Ready { latency, .. } | HandoffEvent::Updated { latency, .. } = &mut self.event {
-            *latency = since;
-        }
+    /// The event, decoded on the host's thread. Its latency is that of the delivery, so it is only known now.
+    fn open(self) -> Delivery {
+        let latency = self.changed.map(|changed| {
+            let changed = changed.since_1970().and_then(|since| UNIX_EPOCH.checked_add(since));
+            // A file from the future, or a clock that was set back: as good as no time at all.
+            changed.map(|changed| SystemTime::now().duration_since(changed).unwrap_or_default())
+        });
+        Delivery { ticket: self.ticket, event: self.news.event(latency.flatten()) }
     }
 }
 

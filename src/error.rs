@@ -13,6 +13,8 @@ use std::sync::Arc;
 const EXCERPT_BYTES: usize = 40;
 /// And after it: a control character takes up to six bytes, one without a shape up to ten.
 const ESCAPED_BYTES: usize = 80;
+/// The same for what the host says, which may be what a file says, and should be of some use.
+const HOST_BYTES: usize = 100;
 
 /// What kind of thing went wrong. The numbers are stable: they are the status codes of the C ABI.
 ///
@@ -119,7 +121,8 @@ impl Error {
         self.0.path.as_deref()
     }
 
-    /// The field of the handoff, the setting or the environment variable that it is about.
+    /// The field of the handoff, the setting or the environment variable that it is about. Of a field that this library
+    /// does not know it is the name as the message shows it: escaped, and not all of a long one.
     pub fn field(&self) -> Option<&str> {
         self.0.field.as_deref()
     }
@@ -219,11 +222,20 @@ impl Eq for Error {}
 
 /// A short, escaped, quoted piece of what a file says, so that a hostile or huge file cannot flood or garble a log.
 pub(crate) fn excerpt(content: &str) -> String {
+    excerpt_of(content, EXCERPT_BYTES, ESCAPED_BYTES)
+}
+
+/// The same of what the host says of an event: it may quote all of it.
+pub(crate) fn host_excerpt(text: &str) -> String {
+    excerpt_of(text, HOST_BYTES, HOST_BYTES)
+}
+
+fn excerpt_of(content: &str, most: usize, most_escaped: usize) -> String {
     let mut shown = String::from('"');
     for (at, c) in content.char_indices() {
         let escaped = c.escape_debug();
-        let is_over = content.len() > EXCERPT_BYTES && at + c.len_utf8() > EXCERPT_BYTES;
-        if is_over || shown.len() + escaped.len() > ESCAPED_BYTES {
+        let is_over = content.len() > most && at + c.len_utf8() > most;
+        if is_over || shown.len() + escaped.len() > most_escaped {
             return format!("{shown}…\" ({} bytes)", content.len());
         }
         shown.extend(escaped);

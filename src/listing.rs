@@ -107,7 +107,7 @@ impl Moment {
         is_known && self.0.get() % 1_000_000_000 != 0
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn after(self, nanos: i64) -> Self {
         Self(NonZeroI64::new(self.0.get() + nanos).unwrap_or(Self::FIRST))
     }

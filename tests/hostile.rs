@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use handoff_watcher::{HandoffPayload, HandoffWatcher, HandoffWatcherConfig};
@@ -100,6 +101,9 @@ fn error_texts_are_short_and_harmless() {
             if let Err(error) = HandoffPayload::parse(&document) {
                 assert_short_and_harmless(&error.to_string(), &document);
                 assert_short_and_harmless(error.message(), &document);
+                let field = error.field().unwrap_or_default();
+                assert_short_and_harmless(field, &document);
+                assert!(field.len() < 60, "{field:?}");
             }
         }
     }
@@ -120,18 +124,26 @@ fn log_lines_are_short_and_harmless() {
         let id: String = text.chars().filter(|c| !c.is_control()).take(80).collect();
         let id = if id.is_empty() { String::from("x") } else { id };
         let id = serde_json::to_string(&id).unwrap();
-        let good = format!("{{\"pool_id\":{id},\"replica_id\":{id},\"url\":\"http://h\"}}");
+        let echoed = serde_json::to_string(&text).unwrap();
+        let good = format!("{{\"pool_id\":{id},\"replica_id\":{id},\"url\":\"http://h\",\"text\":{echoed}}}");
         put(good.as_bytes());
         put(good.as_bytes());
         put(&documents(&text)[text.len() % 20]);
     }
     let config = HandoffWatcherConfig { runtime_dir: dir.path().into(), poll_interval_ms: 20 };
-    let refused = std::sync::atomic::AtomicUsize::new(0);
+    let refused = AtomicUsize::new(0);
     let handle = HandoffWatcher::builder(config)
         .settle_time(Duration::ZERO)
+        .retry_backoff(Duration::from_millis(1), Duration::from_millis(5))
         .on_event(move |event| {
-            let first = event.replica_id().is_some() && refused.fetch_add(1, std::sync::atomic::Ordering::Relaxed) < 60;
-            if first { Err("not now".into()) } else { Ok(()) }
+            // A host that says what it could not take says the whole file.
+            match event.payload().map(|payload| (payload, refused.fetch_add(1, Ordering::Relaxed))) {
+                Some((payload, count)) if count < 30 => Err(payload.extra["text"].as_str().unwrap().into()),
+                Some((payload, count)) if count < 60 => {
+                    std::panic::resume_unwind(Box::new(payload.extra["text"].as_str().unwrap().to_owned()))
+                }
+                _ => Ok(()),
+            }
         })
         .try_spawn()
         .unwrap();
@@ -142,7 +154,14 @@ fn log_lines_are_short_and_harmless() {
     }
     handle.stop();
     let lines = std::mem::take(&mut *LINES.lock().unwrap());
-    for kind in ["invalid handoff: ", "conflict over replica ", "ready: replica ", "it is tried again"] {
+    for kind in [
+        "invalid handoff: ",
+        "conflict over replica ",
+        "ready: replica ",
+        "it is tried again",
+        "the callback failed: \"",
+        "the callback panicked: \"",
+    ] {
         assert!(lines.iter().any(|line| line.contains(kind)), "no {kind:?} in {lines:?}");
     }
     let path = dir.path().to_str().unwrap();

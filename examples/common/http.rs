@@ -1,7 +1,9 @@
 //! What both sides of the node's HTTP share: the token, a small server, a small client.
 //!
-//! In: requests, bounded in size, number and time. Out: JSON. Synchronous: `oxhttp` serves and `ureq` asks. There is no
-//! TLS here: between machines it belongs behind a proxy that has it, as the token travels with each request.
+//! In: requests, one a connection, bounded in size and number, and their bodies in time. Out: JSON. Synchronous: `oxhttp`
+//! serves and `ureq` asks. There is no TLS here: between machines it belongs behind a proxy that has it, as the token travels
+//! with each request. The same proxy is for peers that nobody knows: headers that come byte by byte, and answers that are read
+//! so, have a bound for each byte, and none for all of them.
 
 use std::fmt;
 use std::io;
@@ -10,11 +12,11 @@ use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use oxhttp::Server;
 use oxhttp::model::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, WWW_AUTHENTICATE};
-use oxhttp::model::{Body, HeaderValue, Request, Response, StatusCode};
+use oxhttp::model::{Body, HeaderValue, Request, Response, StatusCode, Version};
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use rustix::net::{AddressFamily, SocketType, bind, getsockname, socket, sockopt};
 use serde::Serialize;
@@ -22,11 +24,15 @@ use serde_json::{Value, json};
 use subtle::ConstantTimeEq as _;
 
 const TOKEN_VARIABLE: &str = "LLORCH_API_TOKEN";
-/// The largest body that is read, of requests and of answers.
-const MOST_BYTES: u64 = 1 << 20;
+/// The largest body of a request.
+const MOST_BYTES: usize = 1 << 20;
+/// The largest body of an answer: a node has more to tell when it is asked than when it reports.
+const MOST_ANSWER_BYTES: u64 = 16 << 20;
+/// What is read of a body that nobody wants, so that its sender comes to read the answer.
+const MOST_UNWANTED_BYTES: usize = 16 << 20;
 /// Connections at once; one more waits.
 const MOST_CONNECTIONS: usize = 64;
-/// A peer that says nothing, or does not read its answer, for so long is let go.
+/// A peer that says nothing, or does not read its answer, for so long is let go. So is one whose body takes longer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The shared secret. It is never shown, not even in errors.
@@ -65,6 +71,8 @@ pub(crate) struct Call {
     /// The segments of the path, decoded.
     pub(crate) path: Vec<String>,
     #[allow(dead_code)] // Only one of the two sides is sent anything.
+    query: String,
+    #[allow(dead_code)]
     pub(crate) body: Vec<u8>,
 }
 
@@ -72,6 +80,13 @@ impl Call {
     /// What routes are matched by: `("GET", ["v2", "pools"])`.
     pub(crate) fn route(&self) -> (&str, Vec<&str>) {
         (&self.method, self.path.iter().map(String::as_str).collect())
+    }
+
+    /// What the query says of this name, as it stands there.
+    #[allow(dead_code)]
+    pub(crate) fn parameter(&self, name: &str) -> Option<&str> {
+        let mut parameters = self.query.split('&').filter_map(|parameter| parameter.split_once('='));
+        parameters.find_map(|(key, value)| (key == name).then_some(value))
     }
 }
 
@@ -154,6 +169,18 @@ pub(crate) fn serve(
 }
 
 fn handle(request: &mut Request<Body>, token: &Token, answer: &dyn Fn(&Call) -> Reply) -> Reply {
+    let until = Instant::now() + PATIENCE;
+    let reply = admit(request, token, until, answer);
+    // A connection that is closed upon bytes that nobody has read may take the answer with it.
+    let _ = pour(request.body_mut(), MOST_UNWANTED_BYTES, until, |_| {});
+    // The server would read what is left, however much, and looks here whether the connection goes on. It does not: idle ones
+    // would use up those that there may be.
+    *request.body_mut() = Body::empty();
+    request.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    reply
+}
+
+fn admit(request: &mut Request<Body>, token: &Token, until: Instant, answer: &dyn Fn(&Call) -> Reply) -> Reply {
     let path = request.uri().path().split('/').skip(1);
     let path = path.map(|segment| percent_decode_str(segment).decode_utf8().map(String::from));
     let Ok(path) = path.collect::<Result<Vec<_>, _>>() else { return Reply::error(400, "the path is not UTF-8") };
@@ -162,22 +189,46 @@ fn handle(request: &mut Request<Body>, token: &Token, answer: &dyn Fn(&Call) -> 
         return Reply::error(401, format!("expected `Authorization: Bearer` and {TOKEN_VARIABLE}"));
     }
     let method = request.method().to_string();
+    let query = request.uri().query().unwrap_or_default().to_owned();
     let mut body = Vec::new();
-    match request.body_mut().take(MOST_BYTES + 1).read_to_end(&mut body) {
-        Ok(read) if read as u64 > MOST_BYTES => Reply::error(413, format!("expected at most {MOST_BYTES} bytes")),
-        Ok(_) => answer(&Call { method, path, body }),
-        Err(error) => Reply::error(400, format!("cannot read the body: {error}")),
+    match pour(request.body_mut(), MOST_BYTES, until, |part| body.extend_from_slice(part)) {
+        Ok(()) => answer(&Call { method, path, query, body }),
+        Err(refusal) => refusal,
     }
+}
+
+/// A body to its end, if that comes before so many bytes and before it is too late.
+fn pour(body: &mut Body, most: usize, until: Instant, mut take: impl FnMut(&[u8])) -> Result<(), Reply> {
+    let late = || Reply::error(408, format!("the body did not end within {} s", PATIENCE.as_secs()));
+    let (mut part, mut poured) = ([0; 8192], 0);
+    while Instant::now() < until {
+        match body.read(&mut part) {
+            Ok(0) => return Ok(()),
+            Ok(read) => {
+                poured += read;
+                if poured > most {
+                    return Err(Reply::error(413, format!("expected at most {most} bytes")));
+                }
+                take(&part[..read]);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                return Err(late());
+            }
+            Err(error) => return Err(Reply::error(400, format!("cannot read the body: {error}"))),
+        }
+    }
+    Err(late())
 }
 
 impl From<Reply> for Response<Body> {
     fn from(reply: Reply) -> Self {
         let mut response = Self::new(Body::from(reply.body));
         *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        // What tells a client that the connection ends: the server sends no `Connection` header.
+        *response.version_mut() = Version::HTTP_10;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(reply.content_type));
-        // Idle connections would use up those that there may be.
-        headers.insert(CONNECTION, HeaderValue::from_static("close"));
         if reply.status == 401 {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
@@ -225,7 +276,7 @@ impl Client {
         };
         let answer = answer.map_err(|error| failed(&error))?;
         let status = answer.status().as_u16();
-        let text = answer.into_body().into_with_config().limit(MOST_BYTES).read_to_string();
+        let text = answer.into_body().into_with_config().limit(MOST_ANSWER_BYTES).read_to_string();
         let text = text.map_err(|error| failed(&error))?;
         Ok((status, serde_json::from_str(&text).unwrap_or_default()))
     }
@@ -237,9 +288,22 @@ pub(crate) fn segment(text: &str) -> String {
     utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }
 
-/// Whether it is where an HTTP server may be: without a secret in it, which would end in logs.
+/// Whether it is where an HTTP server may be that this client can reach: without a secret in it, which would end in logs.
 pub(crate) fn check_url(what: &str, url: &str) -> Result<(), String> {
-    let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
     let fine = |rest: &str| !rest.is_empty() && !rest.contains(['@', '?', '#', ' ']) && !rest.starts_with('/');
-    if rest.is_some_and(fine) { Ok(()) } else { Err(format!("{what}: expected http://HOST:PORT, found {url:?}")) }
+    if url.strip_prefix("http://").is_some_and(fine) {
+        return Ok(());
+    }
+    let hint = match url.starts_with("https://") {
+        true => "; for TLS, name a proxy that speaks TLS for this side, or build `ureq` with its feature `rustls`",
+        false => "",
+    };
+    Err(format!("{what}: expected http://HOST:PORT, found {:?}{hint}", without_secrets(url)))
+}
+
+/// A URL for people to read: without user, password and query, also where it is none.
+pub(crate) fn without_secrets(url: &str) -> String {
+    let (hidden, rest) = url.rsplit_once('@').map_or(("", url), |(_, rest)| ("…@", rest));
+    let shown = rest.find(['?', '#']).map_or(rest.to_owned(), |end| format!("{}…", &rest[..end]));
+    format!("{hidden}{shown}")
 }

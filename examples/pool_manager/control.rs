@@ -25,6 +25,8 @@ pub(super) struct Control {
     pub(super) orchestrator: String,
     pub(super) node_id: String,
     pub(super) machine_id: String,
+    /// So that the farewell of this process cannot remove the next one.
+    pub(super) instance_id: String,
     /// Where the orchestrator reaches this node.
     pub(super) address: String,
     /// Between heartbeats when nothing changes.
@@ -78,8 +80,8 @@ impl Control {
 
     /// Also where no registration was confirmed: one whose answer was lost counts.
     fn deregister(&self) {
-        match self.client.ask("DELETE", &self.url(""), None) {
-            Ok((200..=299 | 404, _)) => log::info!("deregistered"),
+        match self.client.ask("DELETE", &self.url(&format!("?instance_id={}", self.instance_id)), None) {
+            Ok((200..=299 | 404 | 409, _)) => log::info!("deregistered"),
             Ok((status, _)) => log::warn!("not deregistered: status {status}; the orchestrator will see the silence"),
             Err(error) => log::warn!("not deregistered: {error}; the orchestrator will see the silence"),
         }
@@ -91,6 +93,7 @@ impl Control {
         let body = json!({
             "node_id": self.node_id,
             "machine_id": self.machine_id,
+            "instance_id": self.instance_id,
             "address": self.address,
             "pools": pools,
             "capabilities": { "cpu_cores": cores, "version": env!("CARGO_PKG_VERSION") },

@@ -87,8 +87,9 @@ impl Fault {
         };
         let error = match &self.path {
             Path::Document => Error::new(ErrorKind::Schema, message),
-            _ => Error::new(ErrorKind::Schema, format!("field {}: {message}", quoted(&name)))
-                .with_field(shortened(&name)),
+            _ => {
+                Error::new(ErrorKind::Schema, format!("field {}: {message}", quoted(&name))).with_field(escaped(&name))
+            }
         };
         match (text, offset) {
             (Some(text), Some(offset)) => positioned(error, text.as_bytes(), offset),
@@ -207,6 +208,19 @@ fn describe(value: &str) -> String {
 /// A name as it stands in a message: plain if it is, else as an excerpt.
 fn quoted(name: &str) -> String {
     if name.len() <= MAX_SHOWN && name.escape_debug().eq(name.chars()) { format!("`{name}`") } else { excerpt(name) }
+}
+
+/// A name for programs: what is plain stays as it is.
+fn escaped(name: &str) -> String {
+    let mut shown = String::new();
+    for c in name.chars() {
+        let escaped = c.escape_debug();
+        if shown.len() + escaped.clone().map(char::len_utf8).sum::<usize>() > MAX_SHOWN {
+            return shown + "…";
+        }
+        shown.extend(escaped);
+    }
+    shown
 }
 
 fn shortened(text: &str) -> Cow<'_, str> {

@@ -3,6 +3,7 @@
 //! In: a subject. Out: the event that tells what differs, and the [`Flight`] that remembers what it will have told.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::file::Version;
 use super::outbox::{Subject, Ticket};
@@ -11,9 +12,37 @@ use super::table::{FileId, ReplicaId};
 use super::{Fault, Reconciler};
 use crate::event::{HandoffEvent, RemovedReason};
 use crate::listing::{FileName, Moment};
+use crate::payload::Handoff;
 
-/// An event; when the file that it is about became what it is; and what it will have told.
-pub(super) type News = (HandoffEvent, Option<Moment>, Flight);
+/// What is to be told, as small as it is kept: it may have to wait, and a document can be many times larger when it is
+/// decoded than it is in its file.
+#[derive(Clone, Debug)]
+pub(crate) enum News {
+    Ready { file: PathBuf, handoff: Handoff },
+    Updated { file: PathBuf, handoff: Handoff, previous: Handoff },
+    Removed { file: PathBuf, handoff: Handoff, reason: RemovedReason },
+    Other(Box<HandoffEvent>),
+}
+
+impl News {
+    /// The event that the host receives.
+    pub(crate) fn event(self, latency: Option<Duration>) -> HandoffEvent {
+        match self {
+            Self::Ready { file, handoff } => HandoffEvent::Ready { file, payload: handoff.payload(), latency },
+            Self::Updated { file, handoff, previous } => {
+                let previous = Box::new(previous.payload());
+                HandoffEvent::Updated { file, payload: handoff.payload(), previous, latency }
+            }
+            Self::Removed { file, handoff, reason } => {
+                HandoffEvent::Removed { file, payload: handoff.payload(), reason }
+            }
+            Self::Other(event) => *event,
+        }
+    }
+}
+
+/// When the file that it is about became what it is, and what it will have told.
+type Dispatch = (News, Option<Moment>, Flight);
 
 /// What an event on its way will have told, once the host has taken it.
 #[derive(Clone, Debug)]
@@ -95,9 +124,9 @@ impl Reconciler {
     }
 
     /// The event of a subject, if there is anything to tell; when the file that it is about became what it is.
-    pub(super) fn event(&self, subject: Subject) -> Option<News> {
+    pub(super) fn event(&self, subject: Subject) -> Option<Dispatch> {
         match subject {
-            Subject::Synced => Some((HandoffEvent::Synced, None, Flight::Synced)),
+            Subject::Synced => Some((News::Other(Box::new(HandoffEvent::Synced)), None, Flight::Synced)),
             // Says by itself whether there is a difference.
             Subject::Replica(replica) => self.replica_event(replica),
             _ if !self.is_different(subject) => None,
@@ -106,13 +135,17 @@ impl Reconciler {
                     Some(error) => HandoffEvent::Unavailable { error },
                     None => HandoffEvent::Available,
                 };
-                Some((event, None, Flight::Availability(self.availability.error.is_none())))
+                Some((News::Other(Box::new(event)), None, Flight::Availability(self.availability.error.is_none())))
             }
             Subject::Invalid(id) => {
                 let file = self.files.get(id)?;
                 let (verdict, file) = (file.verdict.as_ref()?, self.path(&file.name));
                 let error = verdict.error.clone().with_path(&file);
-                Some((HandoffEvent::Invalid { file, error }, None, Flight::Invalid(id, verdict.fault)))
+                Some((
+                    News::Other(Box::new(HandoffEvent::Invalid { file, error })),
+                    None,
+                    Flight::Invalid(id, verdict.fault),
+                ))
             }
             Subject::Conflict(id) => {
                 let replica = self.replicas.get(id)?;
@@ -123,34 +156,31 @@ impl Reconciler {
                     winner: self.path(&contest.winner),
                     losers: contest.losers.iter().map(|loser| self.path(loser)).collect(),
                 };
-                Some((event, None, Flight::Conflict(id, contest)))
+                Some((News::Other(Box::new(event)), None, Flight::Conflict(id, contest)))
             }
         }
     }
 
-    fn replica_event(&self, id: ReplicaId) -> Option<News> {
+    fn replica_event(&self, id: ReplicaId) -> Option<Dispatch> {
         let replica = self.replicas.get(id)?;
         let desired = self.desired_of(replica);
         let changed = self.in_force_of(replica).and_then(|(_, version)| version.changed);
-        let event = match (replica.told(), &desired) {
+        let news = match (replica.told(), &desired) {
             (None, None) => return None,
             (Some(before), Some(now)) if before == now => return None,
-            (None, Some(now)) => {
-                HandoffEvent::Ready { file: self.path(&now.file), payload: now.handoff.payload(), latency: None }
-            }
-            (Some(before), Some(now)) => HandoffEvent::Updated {
+            (None, Some(now)) => News::Ready { file: self.path(&now.file), handoff: now.handoff.clone() },
+            (Some(before), Some(now)) => News::Updated {
                 file: self.path(&now.file),
-                payload: now.handoff.payload(),
-                previous: Box::new(before.handoff.payload()),
-                latency: None,
+                handoff: now.handoff.clone(),
+                previous: before.handoff.clone(),
             },
-            (Some(before), None) => HandoffEvent::Removed {
+            (Some(before), None) => News::Removed {
                 file: self.path(&before.file),
-                payload: before.handoff.payload(),
+                handoff: before.handoff.clone(),
                 reason: self.in_force_of(replica).map_or_else(|| replica.removal(), |_| RemovedReason::NotReady),
             },
         };
-        Some((event, changed, Flight::Replica(id, desired)))
+        Some((news, changed, Flight::Replica(id, desired)))
     }
 
     /// What the host should hold of a replica: nothing where no file claims it, or the one in force says "not ready".

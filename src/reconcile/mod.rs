@@ -33,7 +33,6 @@ use std::time::{Duration, Instant};
 
 use crate::config::Settings;
 use crate::error::Error;
-use crate::event::HandoffEvent;
 use crate::listing::{FileName, Listing, Moment};
 use crate::payload::{ContentHash, Handoff};
 use crate::replica::ReplicaKey;
@@ -41,6 +40,7 @@ use crate::replica::ReplicaKey;
 use announcement::Announcements;
 pub(crate) use announcement::Taken;
 use events::Flight;
+pub(crate) use events::News;
 pub(crate) use file::{Document, Fault};
 use file::{File, Step};
 use follow::Before;
@@ -52,11 +52,11 @@ use schedule::Schedule;
 pub(crate) use table::FileId;
 use table::{Files, Replicas};
 
-/// An event that is ready to go, and what is needed to follow it.
+/// What is ready to go, and what is needed to follow it.
 #[derive(Clone, Debug)]
 pub(crate) struct Parcel {
     pub(crate) ticket: Ticket,
-    pub(crate) event: HandoffEvent,
+    pub(crate) news: News,
     /// When the file became what the event says, by the wall clock.
     pub(crate) changed: Option<Moment>,
 }
@@ -352,14 +352,14 @@ impl Reconciler {
             self.outbox.again(Subject::Synced);
         }
         while let Some(subject) = self.outbox.pop() {
-            let Some((event, changed, flight)) = self.event(subject) else {
+            let Some((news, changed, flight)) = self.event(subject) else {
                 self.outbox.forgive(subject);
                 self.resolved(subject);
                 continue;
             };
             let ticket = self.outbox.depart(subject);
             self.flights.insert(ticket, flight);
-            return Some(Parcel { ticket, event, changed });
+            return Some(Parcel { ticket, news, changed });
         }
         None
     }

@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use super::BoxError;
 use super::worker::{Shared, Worker};
 use crate::config::Settings;
-use crate::error::{Error, ErrorKind, excerpt};
+use crate::error::{Error, ErrorKind, excerpt, host_excerpt};
 use crate::event::HandoffEvent;
 use crate::log::Log;
 
@@ -112,13 +112,13 @@ impl Threads {
 /// The delivery thread: one event at a time, no lock held, until the stop.
 pub(super) fn deliver(shared: &Shared, callback: &EventCallback, log: &Log) {
     let mut last_failure = None;
-    while let Ok(parcel) = shared.channel.take(None) {
-        let event = parcel.event.clone();
+    while let Ok(delivery) = shared.channel.take(None) {
+        let event = delivery.event.clone();
         // As late as can be: a stop that came while this was on its way, too, means that nothing is called any more.
         if shared.is_stopped() {
             return;
         }
-        let failure = call(callback, parcel.event);
+        let failure = call(callback, delivery.event);
         match &failure {
             None => shared.meter.delivered(&event),
             Some(text) => {
@@ -130,15 +130,16 @@ pub(super) fn deliver(shared: &Shared, callback: &EventCallback, log: &Log) {
                 }
             }
         }
-        shared.channel.acknowledge(parcel.ticket, failure.is_none());
+        shared.channel.acknowledge(delivery.ticket, failure.is_none());
         last_failure = failure.or(last_failure);
     }
 }
 
 /// Why the host did not take it. Its error and its panic are its own code as much as the callback is: printing or dropping
-/// them can panic, and that is the same failure.
+/// them can panic, and that is the same failure. What they say may be all that the file says.
 fn call(callback: &EventCallback, event: HandoffEvent) -> Option<String> {
-    let called =
-        catch_unwind(AssertUnwindSafe(|| callback(event).err().map(|error| format!("the callback failed: {error}"))));
-    called.unwrap_or_else(|panic| Some(format!("the callback panicked: {}", super::panic_text(panic))))
+    let called = catch_unwind(AssertUnwindSafe(|| {
+        callback(event).err().map(|error| format!("the callback failed: {}", host_excerpt(&error.to_string())))
+    }));
+    called.unwrap_or_else(|panic| Some(format!("the callback panicked: {}", host_excerpt(&super::panic_text(panic)))))
 }

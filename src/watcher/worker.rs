@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::io::Errno;
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::bell::{Bell, Ear};
 use crate::config::{Mode, Settings};
@@ -31,13 +32,10 @@ mod loom_tests;
 /// A file that has not changed for so long is not being written. Far longer than a writer's pauses that are promised to do
 /// no harm; and than the clock of a file system stands still.
 const RECENT: Duration = Duration::from_secs(3);
-/// The time between two scans that notifications ask for: at least this, and at least so many times what the last one
-/// took with all that followed from it. A writer that never rests must not cost the host a processor.
-const EARLY_SCANS: (Duration, u32) = (Duration::from_millis(5), 5);
-/// But no longer than this from the end of one to the start of the next: one that a busy machine or a slow disk held up
-/// for seconds must not keep the notifications waiting for several times as long. With a long interval, nothing else would
-/// end that.
-const LONGEST_REST: Duration = Duration::from_millis(500);
+/// The time from the start of a scan that notifications asked for to that of the next one, at least; and at least so many
+/// times the processor time of the first, with all that followed from it, between them. A writer that never rests must not
+/// cost the host a processor. A scan that a slow disk held up costs none, and keeps nothing waiting for longer than it took.
+const EARLY_SCANS: (Duration, u32) = (Duration::from_millis(5), 4);
 
 /// A listing longer than this is not kept for the next one.
 const KEPT_ENTRIES: usize = 1000;
@@ -100,9 +98,9 @@ impl Shared {
 
     /// The next event for a host that asks for them; `None` waits forever.
     pub(crate) fn next(&self, timeout: Option<Duration>) -> Result<HandoffEvent, NextError> {
-        let parcel = self.channel.next(timeout)?;
-        self.meter.delivered(&parcel.event);
-        Ok(parcel.event)
+        let event = self.channel.next(timeout)?.event;
+        self.meter.delivered(&event);
+        Ok(event)
     }
 
     #[cfg(feature = "metrics")]
@@ -147,6 +145,11 @@ impl Shared {
 fn is_recent(stamp: Stamp) -> bool {
     let changed = UNIX_EPOCH.checked_add(stamp.ctime.since_1970().unwrap_or_default());
     !changed.is_some_and(|changed| SystemTime::now().duration_since(changed).is_ok_and(|age| age > RECENT))
+}
+
+/// That of this thread.
+fn processor_time() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
 }
 
 /// Why there is no instant mode.
@@ -218,6 +221,7 @@ impl Worker {
             self.hear_acks();
             let rescans = self.shared.rescans.lock().as_mut().map(std::mem::take).unwrap_or_default();
             let began = Instant::now();
+            let before = self.noticed.then(processor_time);
             self.core.handle_timeout(began);
             let is_due = self.core.is_scan_due(began);
             let scan = (is_due || !rescans.is_empty()).then(|| self.scan(began));
@@ -243,9 +247,11 @@ impl Worker {
                 self.core.figures(),
                 self.core.unavailable_error(),
             );
-            if scanned && std::mem::take(&mut self.noticed) {
-                let ((least, times), took) = (EARLY_SCANS, began.elapsed());
-                self.rests_until = Some(began + least.max(took * times).min(took + LONGEST_REST));
+            if scanned && let Some(before) = before {
+                self.noticed = false;
+                let (least, times) = EARLY_SCANS;
+                self.rests_until =
+                    Some((began + least).max(Instant::now() + processor_time().saturating_sub(before) * times));
             }
             // What was listed could perhaps not be read.
             let error = error.or_else(|| self.core.unavailable_error().cloned());

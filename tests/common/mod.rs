@@ -200,11 +200,3 @@ impl Drop for Spinners {
         self.0.store(true, std::sync::atomic::Ordering::Relaxed);
     }
 }
-
-/// What this process holds of the memory, in KiB.
-#[cfg(target_os = "linux")]
-pub(crate) fn resident_kib(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it is there");
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
-    line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("KiB")
-}

@@ -402,7 +402,7 @@ impl World {
         for parcel in std::mem::take(&mut self.waiting) {
             let taken = self.host.mood == Mood::Takes;
             if taken {
-                self.hear(&parcel.event);
+                self.hear(&parcel.event());
             }
             self.refusals += u32::from(!taken);
             self.acknowledge(parcel.ticket, taken);
@@ -517,10 +517,15 @@ impl World {
     }
 }
 
+impl Parcel {
+    fn event(&self) -> HandoffEvent {
+        self.news.clone().event(None)
+    }
+}
+
 /// What a parcel is about, for "one pending event per replica".
 fn about(parcel: &Parcel) -> (Option<String>, Option<PathBuf>) {
-    let event = &parcel.event;
-    match event {
+    match &parcel.event() {
         HandoffEvent::Invalid { file, .. } => (Some("invalid".into()), Some(file.clone())),
         HandoffEvent::Unavailable { .. } | HandoffEvent::Available => (Some("availability".into()), None),
         HandoffEvent::Synced => (Some("synced".into()), None),

@@ -102,7 +102,7 @@ fn regression_a_conflict_that_comes_back_is_told_again_although_it_ended_in_the_
     world.disk.remove("a.json");
     world.run(INTERVAL + GRACE);
     for parcel in out {
-        world.hear(&parcel.event);
+        world.hear(&parcel.event());
         world.acknowledge(parcel.ticket, true);
     }
     world.host.mood = Mood::Takes;

@@ -254,7 +254,7 @@ fn a_file_that_never_holds_still_is_not_told_and_not_called_bad() {
         }
         let mut told = Vec::new();
         while let Some(parcel) = world.core.poll_event() {
-            told.push(parcel.event.name());
+            told.push(parcel.event().name());
             world.acknowledge(parcel.ticket, true);
         }
         assert!(!told.contains(&"invalid"), "{told:?}");
@@ -305,7 +305,7 @@ fn latency_is_of_new_files_only() {
     world.disk.replace("b.json", &doc("p", "r1", "v1"));
     let stamp = world.disk.files[OsStr::new("b.json")].stamp;
     world.run(ms(1000));
-    let parcel = world.waiting.iter().find(|parcel| parcel.event.replica_id() == Some("r1")).unwrap();
+    let parcel = world.waiting.iter().find(|parcel| parcel.event().replica_id() == Some("r1")).unwrap();
     assert_eq!(parcel.changed, Some(stamp.ctime));
 }
 
@@ -337,7 +337,7 @@ fn what_changes_while_the_host_has_the_event_in_its_hands_is_told_when_it_is_thr
         world.core.handle_ack(world.now, parcel.ticket, taken);
         // At once: new content is no retry.
         world.round();
-        let told: Vec<_> = world.waiting.iter().map(|parcel| parcel.event.name()).collect();
+        let told: Vec<_> = world.waiting.iter().map(|parcel| parcel.event().name()).collect();
         assert_eq!(told, [if taken { "updated" } else { "ready" }]);
     }
 }
