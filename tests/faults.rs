@@ -13,13 +13,13 @@
 mod common;
 #[path = "faults/strace.rs"]
 mod strace;
+mod support;
 #[path = "faults/watch.rs"]
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
-use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -27,6 +27,7 @@ use std::time::{Duration, Instant};
 
 use common::{DEADLINE, until, write};
 use strace::Strace;
+use support::{is_missing, skip_even_in_ci};
 use watch::{INTERVAL, SETUPS, Setup, Watch};
 
 /// Listings that follow each other so soon are of one poll, which looks twice at what surprised it.
@@ -306,9 +307,7 @@ fn polls_until_all_was_told(trace: &str) -> usize {
 }
 
 fn can_attach() -> bool {
-    let works = Command::new("strace").args(["-o", "/dev/null", "true"]).stderr(Stdio::null()).status();
-    if !works.is_ok_and(|status| status.success()) {
-        eprintln!("skipped: no faults were injected; to have them: apt-get install strace");
+    if is_missing("strace", "strace") {
         return false;
     }
     let attached = Watch::start(Setup::State)
@@ -319,7 +318,9 @@ fn can_attach() -> bool {
             true
         }
         Err(error) => {
-            eprintln!("skipped: strace may not attach: run as root, or sysctl kernel.yama.ptrace_scope=0 ({error})");
+            skip_even_in_ci(&format!(
+                "strace may not attach: run as root, or sysctl kernel.yama.ptrace_scope=0 ({error})"
+            ));
             false
         }
     }
