@@ -30,9 +30,12 @@ use crate::listing::{Moment, is_handoff_name};
 
 /// Of more than these it is not remembered that they were moved; they are believed a moment later.
 const MOST_MOVED: usize = 1024;
-/// How long nothing is heard after notifications that were of no use: a file beside the handoffs that is written all the
-/// time, such as a log, must not keep a processor busy.
+/// How long nothing is heard after notifications that were of no use, once there were many: a file beside the handoffs that
+/// is written all the time, such as a log, must not keep a processor busy.
 const REST: Duration = Duration::from_millis(1);
+/// So many of no use are heard without a rest, and one more for each time of a rest that goes by: whoever renames a file
+/// has made, opened, written and closed it just before, and should not have to wait for that.
+const PATIENCE: u32 = 32;
 /// After so many files were asked for, what was heard meanwhile is taken: each of them is opened, and the kernel's queue has
 /// an end.
 const MOST_UNHEARD: u32 = 1024;
@@ -78,6 +81,29 @@ pub(crate) struct Notices {
     unheard: u32,
     /// Something was heard, and not while it was waited for.
     matters: bool,
+    useless: Useless,
+}
+
+/// How many notifications of no use were heard lately.
+#[derive(Debug, Default)]
+struct Useless {
+    count: u32,
+    /// Up to when time has been taken off the count.
+    until: Option<Instant>,
+}
+
+impl Useless {
+    /// Another one; gives the end of the rest that it asks for.
+    fn rest(&mut self, now: Instant) -> Option<Instant> {
+        let passed = self.until.map_or(Duration::MAX, |until| now.saturating_duration_since(until));
+        let forgiven = u32::try_from(passed.as_nanos() / REST.as_nanos()).unwrap_or(u32::MAX);
+        if forgiven > 0 {
+            self.count = self.count.saturating_sub(forgiven);
+            self.until = Some(now);
+        }
+        self.count = (self.count + 1).min(PATIENCE);
+        (self.count == PATIENCE).then(|| now + REST)
+    }
 }
 
 impl Notices {
@@ -187,7 +213,7 @@ impl Notices {
                 if std::mem::take(&mut self.matters) {
                     return true;
                 }
-                rests_until = Some(Instant::now() + REST);
+                rests_until = self.useless.rest(Instant::now());
             }
         }
     }
@@ -341,6 +367,26 @@ mod tests {
             let Seen::File(stamp) = directory.look_at(OsStr::new(name), true).unwrap() else { panic!("a file") };
             assert!(!directory.has_alone(OsStr::new(name), stamp), "{name} can be opened elsewhere");
         }
+    }
+
+    #[test]
+    fn only_many_notifications_of_no_use_ask_for_a_rest() {
+        let (mut useless, mut now) = (Useless::default(), later());
+        // A producer that publishes five hundred times a second.
+        for _ in 0..10_000 {
+            now += Duration::from_millis(2);
+            assert_eq!(useless.rest(now), None);
+            assert_eq!(useless.rest(now + REST / 2), None);
+        }
+        // A log that is written all the time: nearly all of it is rest.
+        let (begin, mut heard) = (now, 0);
+        while now < begin + Duration::from_secs(1) {
+            heard += 1;
+            now = useless.rest(now).unwrap_or(now + Duration::from_micros(5));
+        }
+        assert!((990..=1010 + PATIENCE).contains(&heard), "{heard} in a second");
+        now += Duration::from_secs(1);
+        assert_eq!(useless.rest(now), None);
     }
 
     /// Its own reading must neither wake it nor fill the kernel's queue.

@@ -4,7 +4,10 @@
  * floor list|skip DIR INTERVAL_MS POLLS
  *   list: lists at each poll.
  *   skip: lists only when the time of the directory changed; looks at the names that it knows.
- * Prints the processor time of one poll: {"cpu_us": ...}. */
+ * Prints the processor time of one poll: {"cpu_us": ...}.
+ * floor detection DIR INTERVAL_MS COUNT
+ *   A child renames COUNT files into the directory; the parent lists and looks, and reads what is new.
+ * Prints the times from each rename to the bytes: {"latencies_us": [...]}. */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <fcntl.h>
@@ -12,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -32,9 +36,60 @@ static size_t names_size, names_used;
 static struct timespec known;
 static uint64_t sum; /* so that the looking is not optimised away */
 
+static long count;
+static double *renamed, *latencies; /* of each number, in microseconds; NULL where nothing is detected */
+
+static double now_us(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec * 1e6 + (double)time.tv_nsec / 1e3;
+}
+
+/* What is new is read. */
+static void detect(int dir, const char *name) {
+    char bytes[4096];
+    long number;
+    int file;
+    if (sscanf(name, "measured-r%ld.json", &number) != 1 || number >= count || latencies[number] != 0) return;
+    file = openat(dir, name, O_RDONLY | O_CLOEXEC);
+    if (file < 0) return;
+    sum += (uint64_t)read(file, bytes, sizeof bytes);
+    close(file);
+    /* The child may not have noted the time yet. */
+    while (*(volatile double *)&renamed[number] == 0) continue;
+    latencies[number] = now_us() - renamed[number];
+    if (latencies[number] <= 0) latencies[number] = 0.001;
+}
+
 static void look(int dir, const char *name) {
     struct stat stat;
-    if (fstatat(dir, name, &stat, 0) == 0) sum += (uint64_t)stat.st_mtim.tv_nsec + (uint64_t)stat.st_size;
+    if (fstatat(dir, name, &stat, 0) != 0) return;
+    sum += (uint64_t)stat.st_mtim.tv_nsec + (uint64_t)stat.st_size;
+    if (latencies != NULL) detect(dir, name);
+}
+
+/* The producer: pauses that fall into all phases of the interval. */
+static void produce(int dir, double interval_ms) {
+    char text[256], name[64];
+    for (long number = 0; number < count; number++) {
+        double phase = (double)number * 0.618034;
+        double pause_us = (phase - (double)(long)phase) * interval_ms * 1e3 + 2000;
+        int file = openat(dir, ".r0.tmp", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+        int length = snprintf(text, sizeof text, "{\"pool_id\":\"measured\",\"replica_id\":\"r%ld\",\"url\":\"http://h\"}", number);
+        snprintf(name, sizeof name, "measured-r%ld.json", number);
+        if (file < 0 || write(file, text, (size_t)length) != length || close(file) != 0) _exit(1);
+        usleep((useconds_t)pause_us);
+        if (renameat(dir, ".r0.tmp", dir, name) != 0) _exit(1);
+        *(volatile double *)&renamed[number] = now_us();
+    }
+    _exit(0);
+}
+
+static int found_all(void) {
+    for (long number = 0; number < count; number++) {
+        if (latencies[number] == 0) return 0;
+    }
+    return 1;
 }
 
 static int is_handoff(const char *name) {
@@ -43,11 +98,11 @@ static int is_handoff(const char *name) {
 }
 
 static void list(int dir, int keep) {
-    long count;
+    long filled;
     names_used = 0;
     lseek(dir, 0, SEEK_SET);
-    while ((count = syscall(SYS_getdents64, dir, buffer, sizeof buffer)) > 0) {
-        for (long at = 0; at < count;) {
+    while ((filled = syscall(SYS_getdents64, dir, buffer, sizeof buffer)) > 0) {
+        for (long at = 0; at < filled;) {
             struct entry *entry = (struct entry *)(buffer + at);
             at += entry->length;
             if (!is_handoff(entry->name)) continue;
@@ -93,6 +148,23 @@ int main(int argc, char **argv) {
     int dir = open(argv[2], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (dir < 0) return 1;
     struct timespec pause = {interval / 1000, interval % 1000 * 1000000};
+    if (strcmp(argv[1], "detection") == 0) {
+        double end = now_us() + 60e6;
+        count = polls;
+        renamed = mmap(NULL, (size_t)count * sizeof *renamed, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        latencies = calloc((size_t)count, sizeof *latencies);
+        if (renamed == MAP_FAILED || latencies == NULL) return 1;
+        if (fork() == 0) produce(dir, (double)interval);
+        while (!found_all() && now_us() < end) {
+            nanosleep(&pause, NULL);
+            poll_once(dir, 0);
+        }
+        for (long number = 0; number < count; number++) {
+            printf("%s%.3f", number == 0 ? "{\"latencies_us\": [" : ", ", latencies[number]);
+        }
+        printf("]}\n");
+        return !found_all();
+    }
     poll_once(dir, skip);
     poll_once(dir, skip);
     double before = cpu_us();

@@ -116,6 +116,30 @@ pub(crate) fn initial(bench: &Bench, rows: &mut Rows, quick: bool) {
     }
 }
 
+/// What an event costs by each way to the host.
+pub(crate) fn boundary(bench: &Bench, rows: &mut Rows) {
+    const EVENTS: usize = 10_000;
+    let dir = directory(EVENTS);
+    thread::sleep(Duration::from_millis(3500));
+    let measure = |who: Who, role: &'static str| bench.number(who, role, dir.path(), 60_000, EVENTS, "us");
+    let mut ways: BTreeMap<&'static str, Vec<f64>> = BTreeMap::new();
+    let mut beyond = Vec::new();
+    for _ in 0..7 {
+        let Some(iterator) = measure(Who::Ours, "take-iterator") else { return };
+        let Some(c) = measure(Who::Ours, "take-c") else { return };
+        ways.entry("iterator").or_default().push(iterator);
+        ways.entry("C").or_default().push(c);
+        ways.entry("callback").or_default().extend(measure(Who::Ours, "take-callback"));
+        if bench.python_host {
+            ways.entry("Python").or_default().extend(measure(Who::Python("handoff_watcher"), "take"));
+        }
+        beyond.push(c - iterator);
+    }
+    let ways: Vec<_> = ways.iter_mut().map(|(way, us)| format!("{way} {:.2}", median(us))).collect();
+    let what = "an event through the C ABI, beyond the iterator";
+    rows.add(what, median(&mut beyond), 2.0, " us", format!("an event costs: {}", ways.join(", ")));
+}
+
 /// What is held for each file.
 pub(crate) fn memory(bench: &Bench, rows: &mut Rows) {
     const FILES: usize = 10_000;

@@ -112,6 +112,8 @@ fn peers(bench: &Bench, rows: &mut Rows) {
     for others in [10, 10_000] {
         let mut texts = Vec::new();
         let whos = [
+            Who::Floor,
+            Who::Rust("blind"),
             Who::Rust("notify-poll"),
             Who::Rust("notify-contents"),
             Who::Python("watchdog"),
@@ -123,7 +125,7 @@ fn peers(bench: &Bench, rows: &mut Rows) {
             }
             let count = if matches!(who, Who::Python(_)) { 20 } else { 100 };
             let Some(case) = start(bench, who, "detection", 10, others, count) else { continue };
-            let name = case.who.name();
+            let name = if case.who == Who::Floor { "C" } else { case.who.name() };
             texts.push(format!("{name} p99 {:.1}", quantile(&case.started.latencies(), 0.99)));
         }
         let Some(case) = start(bench, Who::Ours, "plain-rename", 10, others, 100) else { continue };

@@ -27,7 +27,7 @@ struct Args {
     /// The short form: few files, few rounds, no peers
     #[arg(long)]
     quick: bool,
-    /// Only the parts of these names: idle, calls, initial, memory, detection, instant, stop
+    /// Only the parts of these names: idle, calls, initial, memory, boundary, detection, instant, stop
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Given by cargo
@@ -64,6 +64,9 @@ fn main() {
     }
     if wanted("memory") && !args.quick {
         cpu::memory(&bench, &mut rows);
+    }
+    if wanted("boundary") && !args.quick {
+        cpu::boundary(&bench, &mut rows);
     }
     if wanted("instant") && !args.quick {
         latency::instant(&bench, &mut rows);

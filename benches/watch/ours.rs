@@ -3,7 +3,7 @@
 use std::alloc::System;
 use std::fs;
 use std::path::Path;
-use std::sync::mpsc;
+use std::sync::{OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,9 @@ use crate::lab::{cpu_us, pause, print_latencies, rename};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// As many events can wait.
+const PREPARED: usize = 65_536;
 
 fn held_bytes() -> usize {
     let stats = ALLOCATOR.stats();
@@ -41,6 +44,7 @@ pub(crate) fn run(role: &str, dir: &Path, interval_ms: u64, count: usize) {
         "floor" => floor(dir),
         "memory" => memory(dir),
         "stop" => stop(dir, count),
+        "take-iterator" | "take-callback" | "take-c" => take(role, dir, count),
         "iterator" | "callback" | "c" | "instant" | "plain-rename" => {
             detection(role, dir, interval_ms, count);
         }
@@ -94,6 +98,46 @@ fn memory(dir: &Path) {
     thread::sleep(Duration::from_millis(4500));
     let files = events.registry().len();
     println!("{}", serde_json::json!({ "bytes": (held_bytes() - before) as f64 / files as f64, "files": files }));
+}
+
+/// What it costs to take an event. All wait already, so that nothing else is measured; a callback takes them on a thread of
+/// its own, from the first to the last.
+fn take(role: &str, dir: &Path, count: usize) {
+    let config = config(dir, 60_000);
+    let took = match role {
+        "take-iterator" => {
+            let events = HandoffWatcher::builder(config).channel_capacity(PREPARED).iter().unwrap();
+            events.rescan().unwrap();
+            let began = Instant::now();
+            for _ in 0..count {
+                assert!(matches!(events.try_next().unwrap(), HandoffEvent::Ready { .. }));
+            }
+            began.elapsed()
+        }
+        "take-c" => {
+            let host = Host::new(dir, 60_000, PREPARED as u64);
+            host.rescan();
+            let began = Instant::now();
+            (0..count).for_each(|_| host.take_ready());
+            began.elapsed()
+        }
+        _ => {
+            let (first, (sender, last)) = (OnceLock::new(), mpsc::channel());
+            let sender = std::sync::Mutex::new(sender);
+            let watcher = HandoffWatcher::builder(config).channel_capacity(PREPARED).on_event(move |event| {
+                let first = first.get_or_init(Instant::now);
+                if event == HandoffEvent::Synced {
+                    let _ = sender.lock().unwrap().send(first.elapsed());
+                }
+                Ok(())
+            });
+            let handle = watcher.try_spawn().unwrap();
+            let took = last.recv().unwrap();
+            handle.stop();
+            took
+        }
+    };
+    println!("{}", serde_json::json!({ "us": took.as_secs_f64() * 1e6 / count as f64 }));
 }
 
 fn stop(dir: &Path, count: usize) {

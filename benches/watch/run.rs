@@ -33,6 +33,8 @@ pub(crate) struct Bench {
     floor: Option<PathBuf>,
     rust: Option<PathBuf>,
     python: bool,
+    /// This library's own package.
+    pub(crate) python_host: bool,
     pub(crate) strace: bool,
 }
 
@@ -64,6 +66,10 @@ impl Bench {
                 println!("left out: the peers in Rust, which could not be built");
             }
             bench.python = runs(Command::new("python3").args(["-c", "import watchdog, watchfiles"]));
+            bench.python_host = runs(Command::new("python3").args(["-c", "import handoff_watcher"]));
+            if !bench.python_host {
+                println!("left out: events in Python (pip install .)");
+            }
             if !bench.python {
                 println!("left out: the peers in Python (pip install watchdog watchfiles)");
             }
@@ -92,7 +98,8 @@ impl Bench {
             Who::Python(name) => {
                 let mut command = Command::new("python3");
                 command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers/peers.py")).args([role, name]);
-                self.python.then_some(command)?
+                let is_there = if name == "handoff_watcher" { self.python_host } else { self.python };
+                is_there.then_some(command)?
             }
         };
         command.arg(dir).args(numbers).stdout(Stdio::piped());

@@ -125,6 +125,12 @@ impl HandoffWatcherBuilder {
     /// notifications cannot be had, get lost, or are never sent (NFS, FUSE, and a directory that does not exist yet), all
     /// is told as late as without them. [`Health::mode`](crate::Health::mode) says which it is.
     ///
+    /// A file that was renamed into place is believed at once, unless somebody else has opened it by then (another watcher
+    /// of the directory, for example), or it has a second name: then, and where a file was written under its final name, it
+    /// has to stay the same for 50 ms. Before Linux 6.13, and on other file systems than ext4, XFS, Btrfs and tmpfs, a
+    /// notification is acted on one tick of the kernel's clock later (1 to 10 ms): until then stamps do not show every
+    /// change.
+    ///
     /// A storm of notifications causes at most one scan in 5 ms, and no more than a fifth of one processor's time.
     #[cfg(feature = "inotify")]
     pub fn instant(mut self, instant: bool) -> Self {

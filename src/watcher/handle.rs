@@ -76,8 +76,9 @@ impl WatcherHandle {
     }
 
     /// The figures, the health and the pools as text for Prometheus: the text exposition format, version 0.0.4, to be
-    /// served by the host as `text/plain; version=0.0.4`. It costs microseconds and waits for nobody. There is a series for
-    /// each pool of which there is a handoff: who can write handoffs decides how many.
+    /// served by the host as `text/plain; version=0.0.4`. It waits for nobody, and costs microseconds, with about one more
+    /// for each replica that is ready. There is a series for each pool of which there is a handoff: who can write handoffs
+    /// decides how many.
     ///
     /// The names stay; a later version may add some.
     ///
