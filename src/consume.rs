@@ -19,6 +19,8 @@ use crate::directory::Directory;
 
 /// What a hidden name begins and ends with. It is no handoff's, and none of `publish`.
 const HIDDEN: (&str, &str) = (".handoff-", ".taken");
+/// What the name ends with once it is known that this version was taken, and only the deleting is left to do.
+const DONE: &str = ".done";
 
 /// What became of a file that was to be taken away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,33 +53,43 @@ pub(crate) fn consume(
         Err(errno) => return Err(errno),
     }
     let outcome = match is_taken(&hidden) {
-        Ok(true) => directory.remove(&hidden).map(|()| Consumed::Deleted),
+        Ok(true) => match directory.remove(&hidden) {
+            Ok(()) => return Ok(Consumed::Deleted),
+            // Under its own name it is known to be taken; under any other one it would be news, and newer than what has
+            // that name by now.
+            Err(errno) if directory.rename_new(&hidden, name) != Ok(true) => {
+                return done_name(&hidden).map_or(Ok(()), |done| directory.rename(&hidden, &done)).and(Err(errno));
+            }
+            Err(errno) => return Err(errno),
+        },
         Ok(false) => Ok(Consumed::Changed),
         Err(errno) => Err(errno),
     };
-    if outcome != Ok(Consumed::Deleted) {
-        put_back(directory, &hidden, Some(name))?;
-    }
+    put_back(directory, &hidden, Some(name))?;
     outcome
 }
 
-/// Brings back what a host that has ended had hidden, and says how many files there were.
+/// Brings back what a host that has ended had hidden, and says how many files there were. Deletes what it only had to delete.
 ///
 /// # Errors
 /// Whatever the system says; some may have come back by then.
 pub(crate) fn bring_back(directory: &Directory) -> Result<usize, Errno> {
-    let mut count = 0;
+    let (mut count, mut failed) = (0, None);
     for name in directory.names()? {
-        if visible_name(&name).is_some() {
-            match put_back(directory, &name, None) {
-                Ok(()) => count += 1,
-                // Whose it was, was faster.
-                Err(Errno::NOENT) => {}
-                Err(errno) => return Err(errno),
-            }
+        let outcome = if is_done(&name) {
+            directory.remove(&name)
+        } else if visible_name(&name).is_some() {
+            put_back(directory, &name, None).map(|()| count += 1)
+        } else {
+            continue;
+        };
+        match outcome {
+            // Whose it was, was faster.
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(errno) => failed = Some(errno),
         }
     }
-    Ok(count)
+    failed.map_or(Ok(count), Err)
 }
 
 /// Under its own name if that is free; else, or where that cannot be made sure of, under one that nobody else uses, where it
@@ -95,6 +107,15 @@ fn hidden_name() -> OsString {
     let nanos = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
     let count = COUNTER.fetch_add(1, Ordering::Relaxed);
     format!("{}{}-{nanos:x}-{count}{}", HIDDEN.0, std::process::id(), HIDDEN.1).into()
+}
+
+/// The name from which a file that was hidden never comes back.
+fn done_name(hidden: &OsStr) -> Option<OsString> {
+    Some(format!("{}{DONE}", hidden.to_str()?.strip_suffix(HIDDEN.1)?).into())
+}
+
+fn is_done(name: &OsStr) -> bool {
+    name.to_str().is_some_and(|name| name.starts_with(HIDDEN.0) && name.ends_with(DONE))
 }
 
 /// The name of a handoff for what was hidden under that name; `None` where that is no hidden name.
@@ -226,6 +247,44 @@ mod tests {
         });
         assert_eq!((outcome, names(dir)), (Ok(Consumed::Changed), vec!["a.json".to_owned()]));
         assert_eq!(fs::read_to_string(dir.join("a.json")).unwrap(), "newer");
+    }
+
+    /// A directory in its place stands for a file that cannot be deleted.
+    #[test]
+    fn regression_what_was_taken_and_cannot_be_deleted_is_no_news() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        let path = dir.join("a.json");
+        let undeletable = |next: bool| {
+            fs::write(&path, "old").unwrap();
+            let mut looks = 0;
+            try_it(dir, |name| {
+                looks += 1;
+                if looks == 2 {
+                    fs::remove_file(dir.join(name)).unwrap();
+                    fs::create_dir(dir.join(name)).unwrap();
+                }
+                if looks == 2 && next {
+                    fs::write(&path, "next").unwrap();
+                }
+                Ok(true)
+            })
+        };
+        undeletable(false).unwrap_err();
+        assert_eq!(names(dir), ["a.json"], "its name is free, and it is known by that");
+        fs::remove_dir(&path).unwrap();
+
+        undeletable(true).unwrap_err();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "next");
+        let found = names(dir);
+        assert!(found.len() == 2 && !crate::listing::is_handoff_name(OsStr::new(&found[0])), "{found:?}");
+        let directory = Directory::open(dir).unwrap();
+        bring_back(&directory).unwrap_err();
+        let hidden = dir.join(&found[0]);
+        fs::remove_dir(&hidden).unwrap();
+        fs::write(&hidden, "old").unwrap();
+        assert_eq!(bring_back(&directory), Ok(0));
+        assert_eq!(names(dir), ["a.json"]);
     }
 
     /// A symbolic link goes, what it leads to stays.

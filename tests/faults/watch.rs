@@ -177,6 +177,9 @@ impl Watch {
                 return Err(format!("told twice, or an older one: {line}; after {:#?}", self.log));
             }
         }
+        if name == "invalid" && self.log.iter().any(|before| before == line) {
+            return Err(format!("told twice: {line}; after {:#?}", self.log));
+        }
         let may_go = replica == "dead" && self.engine.is_none() && text("reason") == "process_exited";
         if name == "removed" && !(may_go && self.count("removed") == 0) {
             return Err(format!("a removal: {line}"));

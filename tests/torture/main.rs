@@ -154,6 +154,9 @@ impl Ring {
         if self.arena == Arena::Plain {
             // While much is going on, each file is looked at for the sake of another. Now nothing else tells of it.
             for place in 0..self.pens.len() {
+                if !verdict.wrong.is_empty() {
+                    break;
+                }
                 self.pens[place].go(Duration::ZERO)?;
                 self.pens[place].hear(&mut deeds)?;
                 verdict.add(self.agree(&deeds, hitch, false));
