@@ -1,6 +1,7 @@
 //! `top`: a live view of replicas, ages, errors and latencies.
 //!
-//! `view` is what is known and what it looks like, without a terminal, `wrong` its share of what is wrong; `screen` is the terminal, and leaves it as it was.
+//! `view` is what is known and what it looks like, without a terminal, and `wrong` the part of it that is wrong; `screen` is
+//! the terminal, and leaves it as it was.
 
 mod screen;
 mod view;

@@ -343,7 +343,7 @@ mod tests {
     fn it_fits_every_terminal() {
         let mut view = view();
         let file = PathBuf::from("模型".repeat(40));
-        view.wrongs.conflict(("p".into(), "r".into()), &file, &[file.clone()]);
+        view.wrongs.conflict(("p".into(), "r".into()), &file, std::slice::from_ref(&file));
         for rows in 0..30 {
             for columns in 0..120 {
                 let lines = plain(&view.frame(now(), Some((columns, rows))));

@@ -125,12 +125,11 @@ mod tests {
         (wrongs, stats)
     }
 
+    /// A file, and what it says now.
+    type Change = (&'static str, fn() -> Says);
+
     /// What is still shown after so many scans of files that say something else now.
-    fn after(
-        (wrongs, stats): &mut (Wrongs, Stats),
-        scans: u64,
-        changed: &[(&str, fn() -> Says)],
-    ) -> (Vec<PathBuf>, usize) {
+    fn after((wrongs, stats): &mut (Wrongs, Stats), scans: u64, changed: &[Change]) -> (Vec<PathBuf>, usize) {
         for _ in 0..scans {
             stats.scans += 1;
             wrongs.forget(stats, |file| match changed.iter().find(|(name, _)| Path::new(name) == file) {
@@ -161,7 +160,7 @@ mod tests {
     #[test]
     fn regression_a_directory_that_is_away_proves_nothing() {
         let mut it = troubled();
-        let away: [(&str, fn() -> Says); 4] = ["/bad0", "/bad1", "/a", "/b"].map(|file| (file, (|| Says::Gone) as _));
+        let away: [Change; 4] = ["/bad0", "/bad1", "/a", "/b"].map(|file| (file, (|| Says::Gone) as _));
         for _ in 0..9 {
             // No scan ends meanwhile, but for the one that was under way.
             it.0.looked = None;
