@@ -27,7 +27,7 @@ const TOKEN_VARIABLE: &str = "LLORCH_API_TOKEN";
 /// The largest body of a request.
 const MOST_BYTES: usize = 1 << 20;
 /// The largest body of an answer: a node has more to tell when it is asked than when it reports.
-const MOST_ANSWER_BYTES: u64 = 16 << 20;
+const MOST_ANSWER_BYTES: u64 = 4 << 20;
 /// What is read of a body that nobody wants, so that its sender comes to read the answer.
 const MOST_UNWANTED_BYTES: usize = 16 << 20;
 /// Connections at once; one more waits.

@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::time::Instant;
 
 use rustix::process::{Pid, Signal, kill_process};
-use rustix::termios::{Winsize, tcgetattr, tcsetwinsize};
+use rustix::termios::{Action, Winsize, tcflow, tcgetattr, tcsetwinsize};
 
-use crate::harness::{Place, assert_harmless, command, end, finish, handoff, run};
+use crate::harness::{DEADLINE, Place, assert_harmless, command, end, finish, handoff, run};
 use crate::terminal::OnTerminal;
 
 const ENTERED: &str = "\u{1b}[?1049h";
@@ -46,12 +47,85 @@ fn it_shows_what_comes_and_goes() {
     top.line("nothing is ready");
     // Whatever was wrong went with its files.
     top.line("files 0   ready 0   invalid 0");
-    top.line("nothing is ready");
-    assert!(!top.line("").contains("bad.json"));
+    picture(&top, &["nothing is ready"], &["bad.json"]);
     fs::remove_dir(place.path()).unwrap();
     top.line("cannot");
     fs::create_dir(place.path()).unwrap();
     top.line("ok, polling");
+}
+
+/// Waits for a whole picture that has all of these, and none of those.
+#[track_caller]
+fn picture(top: &OnTerminal, has: &[&str], has_not: &[&str]) {
+    let started = Instant::now();
+    // What is left of the one that is being drawn.
+    top.line("q quits");
+    loop {
+        let mut picture = String::new();
+        while !picture.contains("q quits") {
+            picture.push_str(&top.line(""));
+            picture.push('\n');
+        }
+        if has.iter().all(|part| picture.contains(part)) && !has_not.iter().any(|part| picture.contains(part)) {
+            return;
+        }
+        assert!(started.elapsed() < DEADLINE, "no picture with {has:?} and without {has_not:?}: {picture}");
+    }
+}
+
+#[test]
+fn regression_what_is_wrong_goes_when_it_is_over_and_stays_while_it_is_not() {
+    let place = Place::new();
+    let top = start(&place);
+    let good = handoff("p", "r1", 8081);
+    for (name, content) in [("c.json", &good), ("a.json", &handoff("p", "r0", 1)), ("b.json", &handoff("p", "r0", 2))] {
+        place.write(name, content);
+    }
+    picture(&top, &["b.json wins over a.json", "p     r1"], &[]);
+    place.write("c.json", "[]");
+    place.write("d.json", "[]");
+    picture(&top, &["c.json:1:1", "d.json:1:1"], &[]);
+    // A file of the conflict speaks of something else.
+    place.write("b.json", handoff("p", "r2", 8082));
+    picture(&top, &["p     r2"], &["wins over"]);
+    // Away, and back again: nothing has changed.
+    let away = place.path().with_extension("away");
+    fs::rename(place.path(), &away).unwrap();
+    picture(&top, &["cannot"], &[]);
+    fs::rename(&away, place.path()).unwrap();
+    picture(&top, &["ok, polling", "c.json:1:1", "d.json:1:1"], &[]);
+    // What c.json said before is still in force, so that it comes back makes no event.
+    place.write("c.json", &good);
+    picture(&top, &["p     r1", "d.json:1:1"], &["c.json:1:1"]);
+}
+
+#[test]
+fn regression_a_terminal_that_is_halted_gets_its_modes_back() {
+    let place = Place::new();
+    let fresh = OnTerminal::start(command(["list"]).arg(place.path()));
+    let before = modes(&fresh);
+    let mut top = start(&place);
+    top.line("nothing is ready");
+    tcflow(&top.theirs, Action::OOff).unwrap();
+    kill_process(Pid::from_child(&top.child), Signal::TERM).unwrap();
+    assert_eq!(end(&mut top.child).0.code(), Some(0));
+    assert_eq!(modes(&top), before);
+}
+
+#[test]
+fn regression_where_no_keys_are_read_none_is_named() {
+    let place = Place::new();
+    let mut top = std::process::Command::new("sh");
+    top.args(["-c", "exec \"$0\" top \"$1\" < /dev/null"]).arg(command(["top"]).get_program()).arg(place.path());
+    let mut top = OnTerminal::start(&mut top);
+    tcsetwinsize(&top.theirs, Winsize { ws_row: 30, ws_col: 120, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
+    // The last line that it draws ends without a break.
+    top.line("nothing is ready");
+    kill_process(Pid::from_child(&top.child), Signal::INT).unwrap();
+    assert_eq!(end(&mut top.child).0.code(), Some(0));
+    top.theirs.write_all(b"\r\n").unwrap();
+    let last = top.line("quits");
+    assert!(last.contains("Ctrl-C quits") && !last.contains("q quits"), "{last:?}");
 }
 
 #[test]
@@ -115,7 +189,7 @@ fn a_terminal_that_cannot_be_drawn_on_is_given_a_plain_picture() {
     let top = OnTerminal::start(command(["top"]).arg(place.path()).env("NO_COLOR", "1"));
     tcsetwinsize(&top.theirs, Winsize { ws_row: 30, ws_col: 120, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
     let line = top.line("pool-0  r0");
-    assert!(line.trim_end_matches("\u{1b}[K").chars().all(|c| !c.is_control()), "{line:?}");
+    assert!(line.trim_start_matches("\u{1b}[K").chars().all(|c| !c.is_control()), "{line:?}");
 }
 
 #[test]

@@ -18,7 +18,8 @@ impl Caught {
         Ok(Self { signals })
     }
 
-    /// Calls `first` with the first signal, on a thread of its own. The second one kills, in case the first hangs.
+    /// Calls `first` with the first signal, on a thread of its own. When that has returned, the next signal kills: what it
+    /// asked for may hang. So `first` itself must not.
     pub(crate) fn then(mut self, first: impl FnOnce(i32) + Send + 'static) -> Result<(), Failure> {
         let wait = move || {
             let mut first = Some(first);

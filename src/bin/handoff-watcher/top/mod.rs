@@ -1,18 +1,24 @@
 //! `top`: a live view of replicas, ages, errors and latencies.
 //!
-//! `view` is what is known and what it looks like, without a terminal; `screen` is the terminal, and leaves it as it was.
+//! `view` is what is known and what it looks like, without a terminal, and `wrong` the part of it that is wrong; `screen` is
+//! the terminal, and leaves it as it was.
 
 mod screen;
 mod view;
+mod wrong;
 
 use std::fs::{self, File};
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Read};
 use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::process;
+use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use handoff_watcher::{ErrorKind, HandoffEvent, HandoffIter, HandoffWatcherConfig, NextError};
+use handoff_watcher::{ErrorKind, HandoffEvent, HandoffIter, HandoffPayload, HandoffWatcherConfig, NextError};
+use rustix::fs::OFlags;
 use termion::event::Key;
 use termion::input::TermRead;
 
@@ -21,11 +27,14 @@ use crate::output::{Exit, Failure, Output, when_closed};
 use crate::signals::Caught;
 use screen::Screen;
 use view::View;
+use wrong::Says;
 
 /// From picture to picture.
 const REFRESH: Duration = Duration::from_millis(200);
 /// How long the end in order may take after a signal: a terminal that is halted holds up whoever writes to it.
 const PATIENCE: Duration = Duration::from_millis(60);
+/// The largest file that a watcher accepts by default.
+const MOST_BYTES: u64 = 1 << 20;
 /// How long a file may go on being written before a single picture is taken without it.
 const FIRST_LOOK: Duration = Duration::from_secs(30);
 
@@ -51,12 +60,20 @@ fn live(mut view: View, events: &HandoffIter, signals: Caught) -> Result<Exit, F
     let drawn_on = |error: io::Error| Failure::new(format_args!("cannot draw on the terminal: {error}"));
     let terminal = File::from(io::stdout().as_fd().try_clone_to_owned().map_err(drawn_on)?);
     let has_keys = io::stdin().is_terminal();
+    view.has_keys(has_keys);
     let screen = Screen::enter(terminal, has_keys).map_err(drawn_on)?;
     let (stop, restore) = (events.stop_handle(), screen.restorer());
     signals.then(move |_| {
         stop.stop();
         thread::sleep(PATIENCE);
         restore.modes();
+        // The rest is written, which may hang.
+        let (done, is_done) = channel();
+        let _ = thread::Builder::new().name("restore".into()).spawn(move || {
+            restore.restore();
+            done.send(())
+        });
+        let _ = is_done.recv_timeout(2 * PATIENCE);
         process::exit(0);
     })?;
     if has_keys {
@@ -80,7 +97,7 @@ fn live(mut view: View, events: &HandoffIter, signals: Caught) -> Result<Exit, F
         // Events that come faster than anyone reads make no picture each.
         if Instant::now() >= next {
             view.figures(events.stats(), &events.health());
-            view.forget(|file| fs::symlink_metadata(file).is_ok());
+            view.forget(says);
             let size = match termion::terminal_size().map_err(drawn_on)? {
                 // It does not know: a serial line, or one that is being set up.
                 (0, _) | (_, 0) => (80, 24),
@@ -102,6 +119,28 @@ fn live(mut view: View, events: &HandoffIter, signals: Caught) -> Result<Exit, F
 fn take(view: &mut View, event: &HandoffEvent) {
     let written = event.file().and_then(|file| fs::metadata(file).ok()?.modified().ok());
     view.take(event, written);
+}
+
+/// What a file says by itself.
+fn says(file: &Path) -> Says {
+    if fs::symlink_metadata(file).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+        return Says::Gone;
+    }
+    let read = || -> io::Result<Vec<u8>> {
+        // Opening one of these may wait, or have effects of its own. Should it be one by now, it does not wait.
+        if !fs::metadata(file)?.is_file() {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let opened = File::options().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(file)?;
+        let mut bytes = Vec::new();
+        opened.take(MOST_BYTES + 1).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let read = read().ok().filter(|bytes| bytes.len() as u64 <= MOST_BYTES);
+    match read.and_then(|bytes| HandoffPayload::parse(&bytes).ok()) {
+        Some(payload) => Says::Of(payload.pool_id, payload.replica_id),
+        None => Says::Nothing,
+    }
 }
 
 /// One picture, of all that is there.

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::panic;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anstyle::Style;
 use parking_lot::Mutex;
@@ -18,20 +19,24 @@ pub(crate) struct Screen {
     restorer: Restorer,
 }
 
+/// How long a picture may be in the way of the end: whoever hangs in writing it, hangs.
+const PATIENCE: Duration = Duration::from_millis(60);
+
 /// Gives the terminal back: from a panic, from a signal, at the end.
 #[derive(Clone)]
-pub(crate) struct Restorer(Arc<Mutex<Option<Terminal>>>);
+pub(crate) struct Restorer(Arc<Terminal>);
 
 struct Terminal {
-    file: File,
-    /// Its modes as they were, if they were changed.
-    raw: Option<RawTerminal<File>>,
+    /// Its modes as they were, if they were changed. Not behind the lock, which somebody may hold who hangs in writing.
+    modes: Option<RawTerminal<File>>,
+    /// What is drawn on, until it is given back.
+    file: Mutex<Option<File>>,
 }
 
 impl Screen {
     pub(crate) fn enter(terminal: File, raw: bool) -> io::Result<Self> {
-        let raw = raw.then(|| terminal.try_clone()?.into_raw_mode()).transpose()?;
-        let restorer = Restorer(Arc::new(Mutex::new(Some(Terminal { file: terminal, raw }))));
+        let modes = raw.then(|| terminal.try_clone()?.into_raw_mode()).transpose()?;
+        let restorer = Restorer(Arc::new(Terminal { modes, file: Mutex::new(Some(terminal)) }));
         let screen = Self { restorer: restorer.clone() };
         // Before the message of the panic, which would be lost with the alternate screen.
         let before = panic::take_hook();
@@ -49,15 +54,19 @@ impl Screen {
 
     /// Puts these lines in the place of those before, in one piece.
     pub(crate) fn draw(&self, lines: Vec<Line>, is_coloured: bool) -> io::Result<()> {
-        let lines: Vec<_> =
-            lines.iter().map(|line| format!("{}{}", text(line, is_coloured), clear::UntilNewline)).collect();
-        self.write(format_args!("{}{}{}", cursor::Goto(1, 1), lines.join("\r\n"), clear::AfterCursor))
+        // What was there goes before each line comes: behind one as wide as the terminal, the cursor stands on its last column.
+        let last = lines.len().saturating_sub(1);
+        let lines = lines.iter().enumerate().map(|(index, line)| match index == last {
+            true => format!("{}{}", clear::AfterCursor, text(line, is_coloured)),
+            false => format!("{}{}\r\n", clear::UntilNewline, text(line, is_coloured)),
+        });
+        self.write(format_args!("{}{}", cursor::Goto(1, 1), lines.collect::<String>()))
     }
 
     fn write(&self, text: std::fmt::Arguments<'_>) -> io::Result<()> {
         let text = text.to_string();
-        match &mut *self.restorer.0.lock() {
-            Some(terminal) => terminal.file.write_all(text.as_bytes()),
+        match &mut *self.restorer.0.file.lock() {
+            Some(file) => file.write_all(text.as_bytes()),
             None => Ok(()),
         }
     }
@@ -70,20 +79,18 @@ impl Drop for Screen {
 }
 
 impl Restorer {
-    fn restore(&self) {
-        // Whoever holds it is on its way to the end, too.
-        let Some(terminal) = self.0.try_lock().and_then(|mut terminal| terminal.take()) else { return };
-        let Terminal { mut file, raw } = terminal;
-        // As dropping it does; what can be done where this fails?
-        drop(raw);
+    /// All of it; where somebody hangs in writing, its modes alone.
+    pub(crate) fn restore(&self) {
+        self.modes();
+        let Some(mut file) = self.0.file.try_lock_for(PATIENCE).and_then(|mut file| file.take()) else { return };
+        // What can be done where this fails?
         let _ = file.write_all(format!("{}{}", screen::ToMainScreen, cursor::Show).as_bytes());
     }
 
-    /// What can be done while someone hangs in writing.
+    /// What never waits, also on a terminal that is halted.
     pub(crate) fn modes(&self) {
-        let Some(terminal) = self.0.try_lock() else { return };
-        if let Some(raw) = terminal.as_ref().and_then(|terminal| terminal.raw.as_ref()) {
-            let _ = raw.suspend_raw_mode();
+        if let Some(modes) = &self.0.modes {
+            let _ = modes.suspend_raw_mode();
         }
     }
 }
@@ -106,6 +113,9 @@ mod tests {
 
     use super::*;
 
+    /// The hook for panics is everybody's.
+    static HOOK: Mutex<()> = Mutex::new(());
+
     /// Our side of a pseudo terminal, and theirs.
     fn terminal() -> (File, File) {
         let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
@@ -127,6 +137,7 @@ mod tests {
 
     #[test]
     fn a_panic_leaves_the_terminal_as_it_was() {
+        let _alone = HOOK.lock();
         let (mut ours, theirs) = terminal();
         let before = modes(&theirs);
         let other = theirs.try_clone().unwrap();
@@ -148,5 +159,36 @@ mod tests {
         let ends =
             ["\u{1b}[?1049l", "\u{1b}[?25h"].map(|end| said.find(end).unwrap_or_else(|| panic!("{end:?} {said:?}")));
         assert!(ends.iter().all(|end| *end > drawn), "{said:?}");
+    }
+
+    #[test]
+    fn regression_whoever_hangs_in_writing_keeps_no_modes() {
+        let _alone = HOOK.lock();
+        let (mut ours, theirs) = terminal();
+        let before = modes(&theirs);
+        let screen = Screen::enter(theirs.try_clone().unwrap(), true).unwrap();
+        said(&mut ours);
+        let hangs = screen.restorer.0.file.lock();
+        screen.restorer().restore();
+        assert_eq!(modes(&theirs), before);
+        drop(hangs);
+        screen.restorer().restore();
+        assert_eq!(said(&mut ours), "\u{1b}[?1049l\u{1b}[?25h");
+        drop(screen);
+        let _ = panic::take_hook();
+    }
+
+    #[test]
+    fn regression_nothing_is_erased_behind_a_line() {
+        let _alone = HOOK.lock();
+        let (mut ours, theirs) = terminal();
+        let screen = Screen::enter(theirs, true).unwrap();
+        said(&mut ours);
+        let line = |text: &str| vec![(Style::new(), String::from(text))];
+        screen.draw(vec![line("as wide"), line("as"), line("the terminal")], false).unwrap();
+        let drawn = "\u{1b}[1;1H\u{1b}[Kas wide\r\n\u{1b}[Kas\r\n\u{1b}[Jthe terminal";
+        assert_eq!(said(&mut ours), drawn);
+        drop(screen);
+        let _ = panic::take_hook();
     }
 }

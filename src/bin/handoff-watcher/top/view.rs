@@ -8,6 +8,7 @@ use anstyle::Style;
 use handoff_watcher::{HandoffEvent, HandoffPayload, Health, LATENCY_BUCKETS_MS, Stats};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
+use super::wrong::{Says, Wrongs};
 use crate::render;
 
 /// Pieces of text, each with its style, none with anything that a terminal would obey.
@@ -20,10 +21,8 @@ const HEADINGS: [&str; 8] = ["POOL", "REPLICA", "AGE", "LATENCY", "SLOTS", "ENGI
 pub(crate) struct View {
     title: String,
     replicas: BTreeMap<(String, String), Replica>,
-    /// File to what is wrong with it, and the count of scans when that was told.
-    invalid: BTreeMap<PathBuf, (String, u64)>,
-    /// Replica to the files that claim it, and how that reads.
-    conflicts: BTreeMap<(String, String), (Vec<PathBuf>, String)>,
+    wrongs: Wrongs,
+    way_out: &'static str,
     stats: Stats,
     is_ok: bool,
     condition: String,
@@ -43,12 +42,16 @@ impl View {
         Self {
             title: format!("{dir}  every {interval_ms} ms"),
             replicas: BTreeMap::new(),
-            invalid: BTreeMap::new(),
-            conflicts: BTreeMap::new(),
+            wrongs: Wrongs::default(),
+            way_out: "q quits",
             stats: Stats::default(),
             is_ok: false,
             condition: String::from("starting"),
         }
+    }
+
+    pub(crate) fn has_keys(&mut self, has_keys: bool) {
+        self.way_out = if has_keys { "q quits" } else { "Ctrl-C quits" };
     }
 
     /// `written` is when the event's file was last written.
@@ -56,32 +59,24 @@ impl View {
         let replica = event.pool_id().zip(event.replica_id()).map(|(pool, id)| (pool.to_owned(), id.to_owned()));
         match (event, replica) {
             (HandoffEvent::Ready { file, payload, .. } | HandoffEvent::Updated { file, payload, .. }, Some(id)) => {
-                self.invalid.remove(file);
+                self.wrongs.doubt(file, self.stats.scans);
                 self.ready(
                     id,
                     Replica { file: file.clone(), payload: payload.clone(), written, latency: event.latency() },
                 );
             }
             (HandoffEvent::Removed { file, .. }, Some(id)) => {
-                self.invalid.remove(file);
+                self.wrongs.doubt(file, self.stats.scans);
                 self.replicas.remove(&id);
             }
-            (HandoffEvent::Conflict { winner, losers, .. }, Some(id)) => {
-                let text = format!("{}  {}", render::replica(&id.0, &id.1), render::claims(winner, losers));
-                let claims = std::iter::once(winner).chain(losers).cloned().collect();
-                self.conflicts.insert(id, (claims, text));
-            }
-            (HandoffEvent::Invalid { file, error, .. }, _) => self.invalid(file, render::reason(file, error)),
+            (HandoffEvent::Conflict { winner, losers, .. }, Some(id)) => self.wrongs.conflict(id, winner, losers),
+            (HandoffEvent::Invalid { file, error, .. }, _) => self.wrongs.invalid(file, error),
             _ => {}
         }
     }
 
     fn ready(&mut self, id: (String, String), replica: Replica) {
         self.replicas.insert(id, replica);
-    }
-
-    fn invalid(&mut self, file: &Path, reason: String) {
-        self.invalid.insert(file.to_owned(), (reason, self.stats.scans));
     }
 
     pub(crate) fn figures(&mut self, stats: Stats, health: &Health) {
@@ -95,12 +90,9 @@ impl View {
         };
     }
 
-    /// What is told by no event: that a bad file, or one of those that claimed a replica, is gone. And one that was put
-    /// right by the content which is in force makes no event: the figures know, after whole scans.
-    pub(crate) fn forget(&mut self, is_there: impl Fn(&Path) -> bool) {
-        let (all_fine, scans) = (self.stats.invalid_files == 0, self.stats.scans);
-        self.invalid.retain(|file, (_, at)| is_there(file) && !(all_fine && scans > *at + 1));
-        self.conflicts.retain(|_, (claims, _)| claims.iter().filter(|file| is_there(file)).count() > 1);
+    /// Looks whether what is wrong still is.
+    pub(crate) fn forget(&mut self, says: impl Fn(&Path) -> Says) {
+        self.wrongs.forget(&self.stats, says);
     }
 
     /// The picture, for this many columns and rows; without a size, all of it.
@@ -115,7 +107,7 @@ impl View {
         lines.extend(shortened(bad, for_bad, "more"));
         if size.is_some() {
             lines.truncate(rows.saturating_sub(1));
-            lines.push(vec![(render::QUIET, String::from("q quits"))]);
+            lines.push(vec![(render::QUIET, String::from(self.way_out))]);
             lines.truncate(rows);
         }
         lines.into_iter().map(|line| fit(line, columns)).collect()
@@ -194,10 +186,8 @@ impl View {
     }
 
     fn bad(&self) -> Vec<Line> {
-        let line = |title: &str, text: &String| vec![(render::BAD, format!("{title:8}  ")), (PLAIN, text.clone())];
-        let conflicts = self.conflicts.values().map(|(_, text)| line("conflict", text));
-        let invalid = self.invalid.values().map(|(reason, _)| line("invalid", reason));
-        let mut lines: Vec<_> = conflicts.chain(invalid).collect();
+        let line = |(title, text): (&str, &str)| vec![(render::BAD, format!("{title:8}  ")), (PLAIN, text.to_owned())];
+        let mut lines: Vec<_> = self.wrongs.told().map(line).collect();
         if !lines.is_empty() {
             lines.insert(0, Line::new());
         }
@@ -308,7 +298,7 @@ mod tests {
         replica("pool-0", "r1", 7200, None, Some(312));
         let error = HandoffPayload::parse(b"[]").unwrap_err();
         let file = Path::new("/run/engines/b\u{1b}[31m.json");
-        view.invalid(file, render::reason(file, &error));
+        view.wrongs.invalid(file, &error);
         view.stats.files = 3;
         view.stats.replicas = 2;
         view.stats.invalid_files = 1;
@@ -352,7 +342,8 @@ mod tests {
     #[test]
     fn it_fits_every_terminal() {
         let mut view = view();
-        view.conflicts.insert(Default::default(), (Vec::new(), "模型".repeat(40)));
+        let file = PathBuf::from("模型".repeat(40));
+        view.wrongs.conflict(("p".into(), "r".into()), &file, std::slice::from_ref(&file));
         for rows in 0..30 {
             for columns in 0..120 {
                 let lines = plain(&view.frame(now(), Some((columns, rows))));
@@ -377,7 +368,7 @@ mod tests {
             let payload = HandoffPayload::new("pool-1", &id, "http://h").unwrap();
             let file = PathBuf::from("s.json");
             view.ready(("pool-1".into(), id), Replica { file, payload, written: None, latency: None });
-            view.invalid(Path::new(&format!("/{i:03}")), String::from("bad"));
+            view.wrongs.invalid(Path::new(&format!("/{i:03}")), &HandoffPayload::parse(b"").unwrap_err());
         }
         let lines = plain(&view.frame(now(), Some((80, 24))));
         assert_eq!(lines.len(), 24);
@@ -386,27 +377,6 @@ mod tests {
         let shown = |start: &str| lines.iter().filter(|line| line.starts_with(start)).count();
         assert_eq!(missing, [102 - shown("pool-"), 101 - shown("invalid")], "{lines:#?}");
         assert!(shown("pool-") >= 5 && shown("invalid") >= 4, "{lines:#?}");
-    }
-
-    #[test]
-    fn what_is_gone_is_forgotten() {
-        let mut view = view();
-        let bad = PathBuf::from("/run/engines/b\u{1b}[31m.json");
-        view.conflicts.insert(Default::default(), (vec![PathBuf::from("/w"), PathBuf::from("/l")], String::new()));
-        view.forget(|_| true);
-        assert_eq!((view.invalid.len(), view.conflicts.len()), (1, 1));
-        view.forget(|file| file != Path::new("/w"));
-        assert_eq!((view.invalid.len(), view.conflicts.len()), (1, 0), "the last claim is none");
-        view.stats.invalid_files = 0;
-        view.stats.scans += 1;
-        view.forget(|_| true);
-        assert_eq!(view.invalid.len(), 1, "the figures may be older than the event");
-        view.stats.scans += 1;
-        view.forget(|_| true);
-        assert_eq!(view.invalid.len(), 0, "put right without an event");
-        view.invalid(&bad, String::new());
-        view.forget(|file| file != bad);
-        assert_eq!(view.invalid.len(), 0, "gone");
     }
 
     #[test]
