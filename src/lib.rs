@@ -127,3 +127,13 @@ pub use watcher::{BoxError, HandoffIter, HandoffWatcher, HandoffWatcherBuilder, 
 pub fn fuzz_core(bytes: &[u8]) {
     reconcile::tests::fuzz(bytes);
 }
+
+/// A document by way of the compact form, for the fuzzer alone.
+///
+/// # Errors
+/// As [`HandoffPayload::parse`].
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub fn fuzz_handoff(bytes: &[u8]) -> Result<HandoffPayload, Error> {
+    payload::Handoff::of(bytes).map(|handoff| handoff.payload())
+}

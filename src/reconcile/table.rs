@@ -103,7 +103,7 @@ pub(super) struct Replicas {
 }
 
 impl Replicas {
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(super) fn len(&self) -> usize {
         self.replicas.len()
     }
