@@ -103,7 +103,8 @@ impl Reconciler {
         let Some(file) = self.files.get_mut(id) else { return };
         let Some(replica) = file.replica.take() else { return };
         if let Some(claimed) = self.replicas.get_mut(replica) {
-            claimed.withdraw(id, &file.name, reason);
+            // What was announced stands, whatever becomes of the file.
+            claimed.withdraw(id, &file.name, self.announcements.is_none().then_some(reason));
             self.claims_changed(replica, None);
         }
     }

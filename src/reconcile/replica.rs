@@ -110,11 +110,11 @@ impl Replica {
         }
     }
 
-    /// The file of that name claims it no longer.
-    pub(super) fn withdraw(&mut self, file: FileId, name: &FileName, reason: RemovedReason) {
+    /// The file of that name claims it no longer. No reason where that in itself takes nothing back.
+    pub(super) fn withdraw(&mut self, file: FileId, name: &FileName, reason: Option<RemovedReason>) {
         self.claims = Claims::of(self.claims().iter().copied().filter(|claim| *claim != file).collect());
-        if self.removal.is_none() || self.told.as_ref().is_some_and(|told| told.file == *name) {
-            self.removal = Some(reason);
+        if reason.is_some() && (self.removal.is_none() || self.told.as_ref().is_some_and(|told| told.file == *name)) {
+            self.removal = reason;
         }
     }
 

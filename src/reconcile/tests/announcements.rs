@@ -200,3 +200,26 @@ fn the_end_of_its_process_ends_an_announcement() {
     assert_eq!(world.told(), ["removed r0 process_exited"]);
     assert_eq!(world.core.replicas.len(), 0);
 }
+
+/// The file that the host was told of moved on meanwhile, which in itself ends nothing.
+#[test]
+fn regression_the_reason_is_what_ended_the_announcement_and_not_what_became_of_a_file() {
+    let mode = Mode::Announcements { consume: false };
+    let settings = Settings { poll_interval: INTERVAL, mode, check_processes: true, ..Settings::default() };
+    let mut world = World::with(settings).settled();
+    world.disk.start(7);
+    world.disk.replace("d.json", &doc("p", "r0", "x"));
+    assert_eq!(world.told(), ["ready r0 x"]);
+    world.host.mood = Mood::Refuses;
+    world.disk.replace("a.json", &with_pid("r0", "y", 7));
+    assert_eq!(world.told(), [""; 0]);
+    world.disk.kill(7);
+    assert_eq!(world.told(), [""; 0]);
+    world.disk.replace("d.json", &doc("p", "r1", "z"));
+    assert_eq!(world.told(), [""; 0]);
+    world.host.mood = Mood::Takes;
+    world.run(ms(31_000));
+    let mut heard = world.heard();
+    heard.sort();
+    assert_eq!(heard, ["ready r1 z", "removed r0 process_exited"]);
+}
