@@ -67,7 +67,7 @@ impl Ear {
     }
 
     /// To be asked before a file is opened: whether the kernel notified that it is whole, moved to its name and not opened
-    /// since. If so, until then a write that begins now shows in its ctime.
+    /// since. If so, and if its ctime is before this, every write that begins now gives it another one.
     pub(crate) fn moved(&mut self, name: &OsStr) -> Option<Moment> {
         match self {
             Self::Parker(_) => None,

@@ -31,17 +31,31 @@ pub(crate) enum Consumed {
     Changed,
 }
 
+/// Why it is not known what became of it, or why it is still there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Failed {
+    pub(crate) errno: Errno,
+    /// It is left under a hidden name, for [`bring_back`].
+    pub(crate) is_hidden: bool,
+}
+
+impl From<Errno> for Failed {
+    fn from(errno: Errno) -> Self {
+        Self { errno, is_hidden: false }
+    }
+}
+
 /// Deletes the file of that name if it is the version that was taken, by `is_taken`, which is asked for the file under the
 /// name that it is given.
 ///
 /// # Errors
-/// Whatever the system or `is_taken` says: then it is not known which version it is. The file is still there, or comes
-/// back by [`bring_back`].
+/// Whatever the system or `is_taken` says: then it is not known which version it is.
 pub(crate) fn consume(
     directory: &Directory,
     name: &OsStr,
     mut is_taken: impl FnMut(&OsStr) -> Result<bool, Errno>,
-) -> Result<Consumed, Errno> {
+) -> Result<Consumed, Failed> {
+    let left = |errno| Failed { errno, is_hidden: true };
     // A version that is known to be newer is not made to vanish, not even for a moment.
     if !is_taken(name)? {
         return Ok(Consumed::Changed);
@@ -50,7 +64,7 @@ pub(crate) fn consume(
     match directory.rename(name, &hidden) {
         Ok(()) => {}
         Err(Errno::NOENT) => return Ok(Consumed::Changed),
-        Err(errno) => return Err(errno),
+        Err(errno) => return Err(errno.into()),
     }
     let outcome = match is_taken(&hidden) {
         Ok(true) => match directory.remove(&hidden) {
@@ -58,14 +72,15 @@ pub(crate) fn consume(
             // Under its own name it is known to be taken; under any other one it would be news, and newer than what has
             // that name by now.
             Err(errno) if directory.rename_new(&hidden, name) != Ok(true) => {
-                return done_name(&hidden).map_or(Ok(()), |done| directory.rename(&hidden, &done)).and(Err(errno));
+                done_name(&hidden).map_or(Ok(()), |done| directory.rename(&hidden, &done)).map_err(left)?;
+                return Err(left(errno));
             }
-            Err(errno) => return Err(errno),
+            Err(errno) => return Err(errno.into()),
         },
         Ok(false) => Ok(Consumed::Changed),
-        Err(errno) => Err(errno),
+        Err(errno) => Err(errno.into()),
     };
-    put_back(directory, &hidden, Some(name))?;
+    put_back(directory, &hidden, Some(name)).map_err(left)?;
     outcome
 }
 
@@ -142,7 +157,7 @@ mod tests {
     }
 
     fn try_it(dir: &Path, is_taken: impl FnMut(&OsStr) -> Result<bool, Errno>) -> Result<Consumed, Errno> {
-        consume(&Directory::open(dir).unwrap(), OsStr::new("a.json"), is_taken)
+        consume(&Directory::open(dir).unwrap(), OsStr::new("a.json"), is_taken).map_err(|failed| failed.errno)
     }
 
     #[test]

@@ -102,16 +102,32 @@ impl Directory {
 
 #[cfg(all(feature = "inotify", any(target_os = "linux", target_os = "android")))]
 impl Directory {
-    /// Whether every change of a file gives it another stamp than one that `stat` has told before. The file systems with
-    /// multigrain timestamps keep that, from Linux 6.13 on; elsewhere two changes within one tick of the clock look alike.
-    pub(crate) fn tells_changes_apart(&self) -> bool {
+    /// What the stamps of its files prove.
+    pub(crate) fn stamps(&self) -> Stamps {
+        use magic::{BTRFS, EXT, F2FS, RAMFS, TMPFS, XFS};
         let release = rustix::system::uname();
         let release = release.release().to_string_lossy();
         let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|part| part.parse::<u32>().ok());
         let version = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
-        let known = [magic::EXT, magic::XFS, magic::BTRFS, magic::TMPFS];
-        version >= (6, 13) && self.magic().is_some_and(|magic| known.contains(&magic))
+        match self.magic() {
+            Some(EXT | XFS | BTRFS | TMPFS) if version >= (6, 13) => Stamps::TellApart,
+            Some(EXT | XFS | BTRFS | TMPFS | F2FS | RAMFS) => Stamps::Tick,
+            _ => Stamps::Unknown,
+        }
     }
+}
+
+/// What the stamps of a file system prove of two changes of a file, where they are finer than seconds.
+#[cfg(all(feature = "inotify", any(target_os = "linux", target_os = "android")))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Stamps {
+    /// Whatever changes after `stat` was asked has another stamp than it told: the multigrain timestamps of Linux 6.13.
+    TellApart,
+    /// Whatever changes after the next tick of this kernel's clock has another one.
+    Tick,
+    /// Its clock may be another machine's, or coarser than it looks.
+    #[default]
+    Unknown,
 }
 
 /// What `statfs` calls the file systems.

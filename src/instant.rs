@@ -6,7 +6,7 @@
 //! It says one thing else, which `stat` cannot say: a file was *moved* to its name, and nobody has opened it since. Such a
 //! file is whole, and need not be looked at twice before it is believed. That nobody has written to it would not do: a
 //! write is notified when it is done, and one that is under way may have been interrupted half-way. What begins after the
-//! question shows in the stamp, where that tells any two changes apart; elsewhere once the clock has ticked. Who moves a
+//! question shows in the stamp, where that tells any two changes apart, or once the clock has ticked. Who moves a
 //! file and still writes to it is not found out that way.
 //!
 //! Watched is the inode that the round has open, asked for anew at each round: the kernel gives the same watch for the
@@ -25,7 +25,7 @@ use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
 use rustix::io::{Errno, read, write};
 use rustix::time::{ClockId, clock_getres, clock_gettime};
 
-use crate::directory::Directory;
+use crate::directory::{Directory, Stamps};
 use crate::listing::{Moment, is_handoff_name};
 
 /// Of more than these it is not remembered that they were moved; they are believed a moment later.
@@ -73,8 +73,7 @@ impl Doorbell {
 pub(crate) struct Notices {
     inotify: Option<OwnedFd>,
     watch: Option<i32>,
-    /// Any two changes of a file have different stamps.
-    tells_apart: bool,
+    stamps: Stamps,
     /// The handoffs that were moved to their names and not opened since; [`MOST_MOVED`] at most.
     moved: BTreeSet<OsString>,
     /// How many files were asked for since all was heard.
@@ -132,7 +131,7 @@ impl Notices {
             let path = format!("/proc/self/fd/{}", directory.as_raw_fd());
             let watch = inotify::add_watch(&*inotify, path, flags)?;
             if self.watch != Some(watch) {
-                self.tells_apart = directory.tells_changes_apart();
+                self.stamps = directory.stamps();
                 self.moved.clear();
                 if let Some(before) = self.watch {
                     // It may be gone already, with its directory.
@@ -157,14 +156,18 @@ impl Notices {
         if !self.moved.contains(name) {
             return None;
         }
-        let now = if self.tells_apart { Moment::LAST } else { ticks() };
+        let now = match self.stamps {
+            Stamps::TellApart => Moment::LAST,
+            Stamps::Tick => ticks(),
+            Stamps::Unknown => return None,
+        };
         self.hear();
         self.moved.remove(name).then_some(now)
     }
 
     /// How long after a notification to look, so that a write which begins then shows.
     pub(crate) fn patience(&self) -> Duration {
-        if self.tells_apart { Duration::ZERO } else { tick() }
+        if self.stamps == Stamps::Tick { tick() } else { Duration::ZERO }
     }
 
     /// Waits for the bell, the time, or a notification; true if that was it.
@@ -342,24 +345,25 @@ mod tests {
         let directory = Directory::open(dir.path()).unwrap();
         let (temporary, path, name) = (dir.path().join("tmp"), dir.path().join("a.json"), OsStr::new("a.json"));
         let (_, mut notices) = open().unwrap();
-        for tells_apart in [true, false] {
+        assert_ne!(directory.stamps(), Stamps::Unknown, "of the directory of temporary files");
+        for stamps in [Stamps::TellApart, Stamps::Tick] {
             notices.listen_to(&directory).unwrap();
-            notices.tells_apart = tells_apart;
+            notices.stamps = stamps;
             fs::write(&temporary, "x").unwrap();
             fs::rename(&temporary, &path).unwrap();
             notices.hear();
             let Seen::File(stamp) = directory.look_at(name, true).unwrap() else { panic!("a file") };
-            while !tells_apart && ticks() <= stamp.ctime {
+            while stamps == Stamps::Tick && ticks() <= stamp.ctime {
                 std::thread::sleep(notices.patience());
             }
             // This is where the question is asked; what begins after it shows.
             let before = notices.moved(name).unwrap();
             assert!(stamp.ctime < before && directory.has_alone(name, stamp));
-            if tells_apart && !directory.tells_changes_apart() {
+            if stamps == Stamps::TellApart && directory.stamps() != stamps {
                 continue;
             }
             fs::OpenOptions::new().append(true).open(&path).unwrap().set_len(1).unwrap();
-            assert!(!directory.has_alone(name, stamp), "{tells_apart}");
+            assert!(!directory.has_alone(name, stamp), "{stamps:?}");
         }
         fs::hard_link(&path, dir.path().join("second")).unwrap();
         std::os::unix::fs::symlink(&path, dir.path().join("link.json")).unwrap();

@@ -180,7 +180,7 @@ pub(crate) struct Entry {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Listing {
     pub(crate) entries: Vec<Entry>,
-    /// The directory had been left alone for long, and was while it was listed: a name that it does not have is none of
+    /// The directory had been left alone for long, as far as its stamp proves that: a name that it does not have is none of
     /// its names, whatever can be opened under it (where upper and lower case are the same).
     pub(crate) certain: bool,
 }

@@ -48,8 +48,8 @@ const BUFFER_BYTES: usize = 32 * 1024;
 ///
 /// What one call promises:
 /// - The listing is complete: it holds every handoff name that was in the directory for the whole time of the call.
-/// - A name that the directory did not show is left out only if there is no file under it either; a directory that
-///   changes while it is being listed may fail to show a file that is replaced just then.
+/// - A name that the directory did not show is left out only if there is no file under it either, or if the directory had
+///   been left alone: one that changes while it is being listed may fail to show a file that is replaced just then.
 /// - Names are sorted by their bytes and occur once; a name that stays keeps its `Arc`.
 /// - What is said of a file was so at some time during the call, not all of it at the same time.
 /// - Nothing is allocated in a call that finds no new name.
@@ -178,7 +178,7 @@ impl Scanner {
         }
         self.names.finish();
         self.look(directory, listing)?;
-        listing.certain = quiet;
+        listing.certain = quiet && self.trusts_stamp(directory);
         if self.names.has_unlisted() {
             // A file that is replaced during the listing may be missed: a file system may put its new entry at a place
             // that the listing has passed, such as that of the temporary file. So a known name that was not shown goes
@@ -188,15 +188,21 @@ impl Scanner {
             let mut known = self.names.known().iter();
             listing.entries.retain(|_| known.next().is_some_and(|known| known.stays(quiet)));
             self.names.forget(quiet);
-            listing.certain = quiet;
+            listing.certain &= quiet;
         }
-        if quiet && let Some(Watched { stamp: (stamp, _), trusted, .. }) = &mut self.watched {
-            let trusts = self.trusts;
-            if *trusted.get_or_insert_with(|| trusts(directory, stamp)) {
-                self.relied_on = Some(now);
-            }
+        if listing.certain {
+            self.relied_on = Some(now);
         }
         Ok(())
+    }
+
+    /// Whether no name changes in this directory without its stamp showing it.
+    fn trusts_stamp(&mut self, directory: &Directory) -> bool {
+        let trusts = self.trusts;
+        self.watched.as_mut().is_some_and(|watched| {
+            let stamp = &watched.stamp.0;
+            *watched.trusted.get_or_insert_with(|| trusts(directory, stamp))
+        })
     }
 
     /// Looks at every known name; says whether one leads nowhere that did lead somewhere.

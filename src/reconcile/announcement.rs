@@ -7,7 +7,7 @@
 //! taken what there is of a replica.
 
 use std::collections::BTreeSet;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Reconciler;
 use super::file::{LOOK_AGAIN, Version};
@@ -28,21 +28,26 @@ pub(super) struct Announcements {
     round: u64,
     /// Files that the host has taken may be taken away; `None` where they stay.
     taken: Option<BTreeSet<FileId>>,
-    /// Files that were not taken away: the next listing tries again.
+    /// Files that were not taken away: the next poll tries again.
     failed: BTreeSet<FileId>,
+    /// Listings before then are of the same poll, or asked for by the attempt itself.
+    again_at: Option<Instant>,
 }
 
 impl Announcements {
     pub(super) fn new(mode: Mode) -> Option<Self> {
         let Mode::Announcements { consume } = mode else { return None };
-        Some(Self { round: 0, taken: consume.then(BTreeSet::new), failed: BTreeSet::new() })
+        Some(Self { round: 0, taken: consume.then(BTreeSet::new), failed: BTreeSet::new(), again_at: None })
     }
 
     /// There was a complete listing.
-    pub(super) fn listed(&mut self) {
+    pub(super) fn listed(&mut self, now: Instant, interval: Duration) {
         self.round += 1;
-        if let Some(taken) = &mut self.taken {
+        if let Some(taken) = &mut self.taken
+            && self.again_at.is_none_or(|at| at <= now)
+        {
             taken.append(&mut self.failed);
+            self.again_at = Some(now + interval / 2);
         }
     }
 

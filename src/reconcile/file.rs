@@ -315,7 +315,9 @@ impl File {
             }
             Document::Faulty { stamp, fault, error } => {
                 match stamp {
-                    Some(stamp) => drop(self.found(began, now, stamp)),
+                    // Nothing is known of its content but that it changed.
+                    Some(stamp) if self.found(began, now, stamp) && fault == Fault::Contradictory => self.decided(),
+                    Some(_) => {}
                     None => self.unstamped(),
                 }
                 let again = if matches!(fault, Fault::Other(_)) { Again::List } else { Again::Read };
@@ -332,6 +334,8 @@ impl File {
             Document::Absent => {
                 let fault = Fault::Unreadable(ENOENT);
                 let again = matches!(self.undecided(), Some(Undecided::Suspect { fault: same, .. }) if *same == fault);
+                // An absence is no content: it gets the time that it takes to confirm one, at least.
+                let settle_time = settle_time.max(2 * CONFIRM);
                 match self.faulty(now, fault, unreadable("open", ENOENT), settle_time, Again::List) {
                     Step::ListAt(_) if !again => Step::ListAt(now + CONFIRM),
                     step => step,

@@ -173,7 +173,7 @@ impl Reconciler {
         self.round_open = true;
         self.relist = false;
         if let Some(announcements) = &mut self.announcements {
-            announcements.listed();
+            announcements.listed(now, self.schedule.interval());
         }
         let initial = matches!(self.sync, Sync::Unlisted);
         if initial {

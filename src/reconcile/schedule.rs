@@ -27,6 +27,10 @@ impl Schedule {
         self.next_scan = (began + self.interval).max(now + breath);
     }
 
+    pub(super) fn interval(&self) -> Duration {
+        self.interval
+    }
+
     pub(super) fn scan_by(&mut self, at: Instant) {
         self.next_scan = self.next_scan.min(at);
     }

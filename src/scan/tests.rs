@@ -201,6 +201,11 @@ fn a_directory_that_is_not_trusted_is_always_listed() {
     let mut fixture = Fixture::new();
     fixture.scanner.trusts = |_, _| false;
     assert!((0..100).all(|_| fixture.lists()));
+    assert!(!fixture.listing.certain, "its stamp proves nothing");
+    fixture.scanner.trusts = |_, _| true;
+    fixture.scanner.watched = None;
+    fixture.settle();
+    assert!(fixture.listing.certain);
 }
 
 #[test]

@@ -127,9 +127,9 @@ impl HandoffWatcherBuilder {
     ///
     /// A file that was renamed into place is believed at once, unless somebody else has opened it by then (another watcher
     /// of the directory, for example), or it has a second name: then, and where a file was written under its final name, it
-    /// has to stay the same for 50 ms. Before Linux 6.13, and on other file systems than ext4, XFS, Btrfs and tmpfs, a
-    /// notification is acted on one tick of the kernel's clock later (1 to 10 ms): until then stamps do not show every
-    /// change.
+    /// has to stay the same for 50 ms. So it is with what was written and renamed within one tick of the clock on other file
+    /// systems than ext4, XFS, Btrfs, F2FS and tmpfs. Before Linux 6.13 a notification is acted on one such tick later (1
+    /// to 10 ms): until then stamps do not show every change.
     ///
     /// A storm of notifications causes at most one scan in 5 ms, and no more than a fifth of one processor's time.
     #[cfg(feature = "inotify")]

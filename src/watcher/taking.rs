@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
@@ -14,6 +14,9 @@ use crate::log::Log;
 use crate::payload::ContentHash;
 use crate::read::ReadOutcome;
 use crate::reconcile::Taken;
+
+/// For so long deleting goes on after a stop, which must not take long.
+const AFTER_A_STOP: Duration = Duration::from_millis(20);
 
 /// What the scanning thread remembers of it.
 #[derive(Debug, Default)]
@@ -33,7 +36,7 @@ impl Taking {
 }
 
 impl Worker {
-    /// Before the first listing, and before one that follows an error.
+    /// Before the first listing, and again when something was left hidden.
     pub(super) fn bring_back(&mut self, directory: &Directory) {
         let Some(taking) = self.taking.as_mut().filter(|taking| !taking.brought_back) else { return };
         let log = &self.settings.log;
@@ -41,12 +44,12 @@ impl Worker {
             Ok(count) => {
                 taking.brought_back = true;
                 if count > 0 {
-                    log.info(format_args!("{count} handoffs that an earlier host was about to delete are back"));
+                    log.info(format_args!("{count} handoffs that were about to be deleted are back"));
                 }
             }
             Err(errno) => {
                 let dir = &self.settings.runtime_dir;
-                let error = Error::io("bring back what an earlier host was about to delete", dir, errno.into());
+                let error = Error::io("bring back what was about to be deleted", dir, errno.into());
                 taking.complain(log, &error);
             }
         }
@@ -65,32 +68,43 @@ impl Worker {
         let Some(taking) = &mut self.taking else { return false };
         let mut deleted = false;
         let mut directory = None;
+        let mut end = None;
         while let Some((id, name, hash)) = self.core.poll_taken() {
+            // What is not deleted by then is told again to the next host.
+            if self.shared.is_stopped() && Instant::now() > *end.get_or_insert_with(|| Instant::now() + AFTER_A_STOP) {
+                break;
+            }
             let opened = match directory.take() {
                 Some(opened) => Ok(opened),
                 None => Directory::open_trusted(&self.settings.runtime_dir, self.settings.trust.as_ref()),
             };
+            let mut is_hidden = false;
             let consumed = opened.and_then(|opened| {
                 let opened = directory.insert(opened);
                 let reader = &mut self.reader;
                 let is_taken = |name: &_| match reader.read(opened, name) {
                     ReadOutcome::Bytes { bytes, .. } => Ok(ContentHash::of(bytes) == hash),
-                    ReadOutcome::Absent | ReadOutcome::Other(_) | ReadOutcome::TooLarge { .. } => Ok(false),
+                    ReadOutcome::Absent
+                    | ReadOutcome::Other(_)
+                    | ReadOutcome::TooLarge { .. }
+                    | ReadOutcome::Untrusted { .. } => Ok(false),
                     // Which version it is shows at another time.
                     ReadOutcome::Changing | ReadOutcome::Contradictory { .. } => Err(Errno::AGAIN),
-                    ReadOutcome::Untrusted { .. } => Err(Errno::ACCESS),
                     ReadOutcome::Failed(error) | ReadOutcome::Exhausted(error) => {
                         Err(Errno::from_io_error(&error).unwrap_or(Errno::IO))
                     }
                 };
-                consume(opened, &name, is_taken)
-                    .map_err(|errno| Error::io(action(errno), &self.settings.runtime_dir.join(&*name), errno.into()))
+                consume(opened, &name, is_taken).map_err(|failed| {
+                    is_hidden = failed.is_hidden;
+                    let path = self.settings.runtime_dir.join(&*name);
+                    Error::io(action(failed.errno), &path, failed.errno.into())
+                })
             });
             let outcome = match consumed {
                 Ok(Consumed::Deleted) => Taken::Deleted,
                 Ok(Consumed::Changed) => Taken::Changed,
                 Err(error) => {
-                    taking.brought_back = false;
+                    taking.brought_back &= !is_hidden;
                     taking.complain(&self.settings.log, &error);
                     Taken::Failed
                 }

@@ -361,7 +361,9 @@ impl Worker {
                 Document::Content {
                     stamp,
                     recent: is_recent(stamp),
-                    moved: moved.is_some_and(|before| stamp.ctime < before && directory.has_alone(name, stamp)),
+                    moved: moved.is_some_and(|before| {
+                        stamp.ctime.is_fine() && stamp.ctime < before && directory.has_alone(name, stamp)
+                    }),
                     hash,
                     handoff,
                     process,

@@ -233,3 +233,38 @@ fn a_message_that_turned_bad_before_it_was_deleted_is_looked_at_with_the_polls()
     world.run(ms(10_000));
     assert!(world.reads - reads < 5 && world.deleted.is_empty(), "{} reads", world.reads - reads);
 }
+
+/// A file that is removed is no file that cannot be opened, however little time bad content is given.
+#[test]
+fn regression_a_removal_is_no_invalid_file_where_nothing_is_given_time() {
+    let settings = Settings { poll_interval: INTERVAL, settle_time: Duration::ZERO, ..Settings::default() };
+    for after in [30, 80, 130, 250, 700, 1500] {
+        let mut world = World::with(settings.clone());
+        world.run(ms(10));
+        world.disk.replace("a.json", &doc("p", "r0", "v1"));
+        world.run(INTERVAL + ms(after));
+        world.disk.remove("a.json");
+        world.run(INTERVAL + GRACE);
+        assert_eq!(world.heard(), ["synced", "ready r0 v1", "removed r0 file_removed"], "after {after} ms");
+    }
+}
+
+/// In instant mode hiding a file and putting it back is itself notified: that must not ask for the next attempt.
+#[test]
+fn regression_what_cannot_be_deleted_is_tried_with_the_polls_however_often_it_is_listed() {
+    let mode = crate::config::Mode::Announcements { consume: true };
+    let mut world = World::with(Settings { poll_interval: INTERVAL, mode, ..Settings::default() }).settled();
+    world.disk.deletions_fail = true;
+    world.disk.replace("a.json", &doc("p", "r0", "x"));
+    let (mut attempts, end) = (0, world.now + ms(10_000));
+    while world.now < end {
+        // A notification each time.
+        world.core.handle_notice(world.now);
+        world.before_deletion.push(Box::new(|_| ()));
+        world.round();
+        attempts += usize::from(world.before_deletion.is_empty());
+        world.before_deletion.clear();
+        world.pass(world.now + ms(5));
+    }
+    assert!((8..=22).contains(&attempts), "{attempts} attempts in 10 s");
+}
