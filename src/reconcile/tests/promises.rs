@@ -431,3 +431,22 @@ fn the_scans_own_time_is_taken_off_the_interval() {
     core.handle_listing(now, now + ms(5000), &Listing::default());
     assert_eq!(core.poll_timeout(), now + ms(5500), "a scan longer than the interval leaves the processor to others");
 }
+
+#[test]
+fn promise_4_what_is_no_regular_file_is_said_to_be_what_it_is() {
+    let kinds = [
+        (OtherKind::Directory, "a directory"),
+        (OtherKind::Fifo, "a FIFO"),
+        (OtherKind::Socket, "a socket"),
+        (OtherKind::Device, "a device"),
+        (OtherKind::Symlink, "a symbolic link, which is not followed here"),
+    ];
+    for (kind, text) in kinds {
+        let mut world = World::new();
+        world.disk.put("a.json", Content::Other(kind));
+        world.run(ms(5000));
+        let error = world.host.heard.iter().find_map(HandoffEvent::error).expect("an error");
+        assert_eq!(error.kind(), ErrorKind::FileType);
+        assert_eq!(error.message(), format!("expected a regular file, found {text}"));
+    }
+}

@@ -129,10 +129,13 @@ mod tests {
         format!("{input_modes:?} {output_modes:?} {control_modes:?} {local_modes:?}")
     }
 
+    /// All of it, once their side is closed: it comes in pieces.
     fn said(ours: &mut File) -> String {
-        let mut text = [0; 4096];
-        let read = ours.read(&mut text).unwrap();
-        String::from_utf8_lossy(&text[..read]).into_owned()
+        let (mut said, mut text) = (Vec::new(), [0; 4096]);
+        while let Ok(read @ 1..) = ours.read(&mut text) {
+            said.extend_from_slice(&text[..read]);
+        }
+        String::from_utf8_lossy(&said).into_owned()
     }
 
     #[test]
@@ -154,6 +157,7 @@ mod tests {
         assert!(end.is_err());
         assert_eq!(*message.lock(), before, "when the message is printed, it can be read");
         assert_eq!(modes(&theirs), before);
+        drop(theirs);
         let said = said(&mut ours);
         let drawn = said.find("drawn").unwrap();
         let ends =
