@@ -48,6 +48,11 @@ pub(crate) fn pause(number: usize, interval: Duration) -> Duration {
     interval.mul_f64((number as f64 * 0.618_034).fract()) + Duration::from_millis(2)
 }
 
+/// As long as it takes for a notification to be a lone one.
+pub(crate) fn lone(number: usize) -> Duration {
+    pause(number, Duration::from_millis(20)) + Duration::from_millis(8)
+}
+
 /// The latencies in microseconds, as one line of JSON.
 pub(crate) fn print_latencies(latencies: &[Duration]) {
     let us: Vec<_> = latencies.iter().map(|latency| latency.as_secs_f64() * 1e6).collect();

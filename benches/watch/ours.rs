@@ -11,7 +11,7 @@ use handoff_watcher::{HandoffEvent, HandoffIter, HandoffPayload, HandoffWatcher,
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
 use crate::c_host::Host;
-use crate::lab::{cpu_us, pause, print_latencies, rename};
+use crate::lab::{cpu_us, lone, pause, print_latencies, rename};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -190,12 +190,17 @@ fn detection(role: &str, dir: &Path, interval_ms: u64, count: usize) {
     // What was there at the start has been told when nothing has come for a while.
     let quiet = Duration::from_millis(interval_ms.max(500) + 200);
     while received.recv_timeout(quiet).is_ok() {}
-    let interval = Duration::from_millis(if role.starts_with("instant") { 20 } else { interval_ms });
+    let instant = role.starts_with("instant");
     let latencies = (0..count).map(|number| {
-        thread::sleep(pause(number, interval));
+        thread::sleep(if instant { lone(number) } else { pause(number, Duration::from_millis(interval_ms)) });
         let port = 10_000 + number;
         // Each under a name of its own: a file that changed just now is looked at more often.
-        let renamed = rename(dir, &format!("r{number}"), port, !matches!(role, "instant" | "plain-rename"));
+        let renamed = rename(
+            dir,
+            &format!("r{}", if instant { number % 10 } else { number }),
+            port,
+            !matches!(role, "instant" | "plain-rename"),
+        );
         let expected = format!("http://127.0.0.1:{port}");
         loop {
             let (at, url) = received.recv_timeout(Duration::from_secs(30)).expect("it is told");

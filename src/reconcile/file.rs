@@ -239,8 +239,8 @@ impl File {
         self.initial
     }
 
-    /// A complete listing has the name.
-    pub(super) fn seen(&mut self, now: Instant, seen: Seen, settle_time: Duration) -> Step {
+    /// A complete listing has the name. `early`: it is one between two polls, and says only what shows.
+    pub(super) fn seen(&mut self, now: Instant, seen: Seen, settle_time: Duration, early: bool) -> Step {
         match seen {
             Seen::File(stamp) => {
                 let came_back = self.is_there();
@@ -249,7 +249,7 @@ impl File {
                 // Closed is only what has settled.
                 let due = self.open.as_ref().is_some_and(|open| {
                     open.read_began.is_none_or(|began| now.duration_since(began) >= CONFIRM)
-                        && (!self.settled || open.undecided.is_some())
+                        && (!self.settled && !early || open.undecided.is_some())
                 });
                 if changed || came_back || self.unread || due { Step::Read } else { Step::Nothing }
             }

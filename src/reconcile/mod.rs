@@ -169,7 +169,7 @@ impl Reconciler {
 
     /// A complete listing, taken from `began` to `now`.
     pub(crate) fn handle_listing(&mut self, began: Instant, now: Instant, listing: &Listing) {
-        self.schedule.scanned(began, now);
+        let early = self.schedule.scanned(began, now);
         self.round_open = true;
         self.relist = false;
         if let Some(announcements) = &mut self.announcements {
@@ -191,7 +191,7 @@ impl Reconciler {
             |id, file, entry| {
                 let before = Before::of(file);
                 let step = match entry {
-                    Some(entry) => file.seen(now, entry.seen, settle_time),
+                    Some(entry) => file.seen(now, entry.seen, settle_time, early),
                     None => file.unlisted(now, listing.certain),
                 };
                 if step != Step::Nothing || before.rank != file.rank() || before.undecided != file.is_undecided() {
@@ -200,7 +200,7 @@ impl Reconciler {
             },
             |entry| {
                 let mut file = File::new(entry.name.clone(), now, initial);
-                news.push((Before::of(&file), file.seen(now, entry.seen, settle_time)));
+                news.push((Before::of(&file), file.seen(now, entry.seen, settle_time, early)));
                 file
             },
         );
@@ -219,7 +219,12 @@ impl Reconciler {
 
     /// Something may have changed: the next listing is due at that time.
     pub(crate) fn handle_notice(&mut self, at: Instant) {
-        self.schedule.scan_by(at);
+        self.schedule.notice(at);
+    }
+
+    /// The host asks for the next listing: it is to see everything that a poll would.
+    pub(crate) fn handle_rescan(&mut self) {
+        self.schedule.poll_next();
     }
 
     /// A read that ran from `began` to `now`.

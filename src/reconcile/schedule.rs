@@ -9,6 +9,10 @@ use super::table::FileId;
 pub(super) struct Schedule {
     interval: Duration,
     next_scan: Instant,
+    /// When the next listing is due that looks at everything, whoever asks for others before.
+    next_poll: Instant,
+    /// A notification asked for the next listing.
+    noticed: bool,
     /// One entry a file at most, in both.
     reads: BTreeSet<(Instant, FileId)>,
     read_at: BTreeMap<FileId, Instant>,
@@ -17,14 +21,38 @@ pub(super) struct Schedule {
 impl Schedule {
     /// The first listing is due at once.
     pub(super) fn new(now: Instant, interval: Duration) -> Self {
-        Self { interval, next_scan: now, reads: BTreeSet::new(), read_at: BTreeMap::new() }
+        Self {
+            interval,
+            next_scan: now,
+            next_poll: now,
+            noticed: false,
+            reads: BTreeSet::new(),
+            read_at: BTreeMap::new(),
+        }
     }
 
     /// A scan ran from `began` to `now`: its own time is taken off the interval, but for a tenth of it, so that a scan
-    /// that takes longer than the interval does not keep the processor for itself.
-    pub(super) fn scanned(&mut self, began: Instant, now: Instant) {
+    /// that takes longer than the interval does not keep the processor for itself. Says whether it was only one between
+    /// two polls, for which a notification asked.
+    pub(super) fn scanned(&mut self, began: Instant, now: Instant) -> bool {
+        let early = std::mem::take(&mut self.noticed) && began < self.next_poll;
+        if !early {
+            self.next_poll = began + self.interval;
+        }
         let breath = now.duration_since(began) / 10;
-        self.next_scan = (began + self.interval).max(now + breath);
+        self.next_scan = self.next_poll.max(now + breath);
+        early
+    }
+
+    /// A notification asks for a scan.
+    pub(super) fn notice(&mut self, at: Instant) {
+        self.noticed = true;
+        self.scan_by(at);
+    }
+
+    /// The next scan is a poll, whenever it comes.
+    pub(super) fn poll_next(&mut self) {
+        self.noticed = false;
     }
 
     pub(super) fn interval(&self) -> Duration {

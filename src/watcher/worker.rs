@@ -223,6 +223,9 @@ impl Worker {
             let began = Instant::now();
             let before = self.noticed.then(processor_time);
             self.core.handle_timeout(began);
+            if !rescans.is_empty() {
+                self.core.handle_rescan();
+            }
             let is_due = self.core.is_scan_due(began);
             let scan = (is_due || !rescans.is_empty()).then(|| self.scan(began));
             let scanned = scan.is_some();

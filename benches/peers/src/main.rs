@@ -16,7 +16,7 @@ use handoff_watcher::HandoffPayload;
 use notify::{Config, PollWatcher, RecommendedWatcher, RecursiveMode, Watcher};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
-use lab::{cpu_us, pause, print_latencies, rename};
+use lab::{cpu_us, lone, pause, print_latencies, rename};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -202,7 +202,7 @@ fn detection(who: &str, dir: &Path, interval: Duration, count: usize) {
     let (sender, received) = mpsc::channel::<(Instant, String)>();
     let watched = dir.to_owned();
     let who = who.to_owned();
-    let spacing = if who == "notify-inotify" { Duration::from_millis(20) } else { interval };
+    let instant = who == "notify-inotify";
     thread::spawn(move || {
         if who == "notify-inotify" {
             let (events, notified) = mpsc::channel();
@@ -242,9 +242,11 @@ fn detection(who: &str, dir: &Path, interval: Duration, count: usize) {
     thread::sleep(Duration::from_millis(500) + interval * 2);
     while received.try_recv().is_ok() {}
     let latencies = (0..count).map(|number| {
-        thread::sleep(pause(number, spacing));
+        thread::sleep(if instant { lone(number) } else { pause(number, interval) });
         let port = 10_000 + number;
-        let renamed = rename(dir, &format!("r{number}"), port, false);
+        // A scan looks at every file: as few as in a directory of ten engines.
+        let name = if instant { number % 10 } else { number };
+        let renamed = rename(dir, &format!("r{name}"), port, false);
         let expected = format!("http://127.0.0.1:{port}");
         loop {
             let (at, url) = received.recv_timeout(Duration::from_secs(30)).expect("it is told");

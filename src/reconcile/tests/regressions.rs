@@ -268,3 +268,30 @@ fn regression_what_cannot_be_deleted_is_tried_with_the_polls_however_often_it_is
     }
     assert!((8..=22).contains(&attempts), "{attempts} attempts in 10 s");
 }
+
+/// Between two polls a notification asked for all recent files to be read again, each time: what it was about came last.
+#[test]
+fn regression_a_notification_has_only_what_shows_read() {
+    let mut world = World::new();
+    for n in 0..100 {
+        world.disk.replace(&format!("{n:03}.json"), &doc("p", &format!("r{n}"), "v1"));
+    }
+    world.run(ms(300));
+    world.heard();
+    let before = world.reads;
+    for n in 0..20 {
+        world.disk.replace("new.json", &doc("p", "new", &format!("v{n}")));
+        world.core.handle_notice(world.now);
+        world.round();
+        assert_eq!(world.heard().len(), 1);
+        world.pass(world.now + ms(20));
+    }
+    let reads = world.reads - before;
+    assert!(reads <= 20 + 2 * 100, "{reads} reads for 20 changes");
+    // A poll, and a host that asks, see also what does not show.
+    let stamp = world.disk.files[OsStr::new("000.json")].stamp;
+    world.disk.overwrite("000.json", &doc("p", "r0", "v2"));
+    world.disk.files.get_mut(OsStr::new("000.json")).unwrap().stamp = stamp;
+    world.run(INTERVAL + GRACE);
+    assert_eq!(world.heard(), ["updated r0 v2"]);
+}
