@@ -14,7 +14,10 @@ use handoff_watcher::{HandoffPayload, HandoffWatcher, HandoffWatcherConfig};
 fn parse(criterion: &mut Criterion) {
     let text = lab::document("pool-0", "r0", 8080);
     let mut group = criterion.benchmark_group("payload");
-    group.measurement_time(Duration::from_secs(2)).throughput(Throughput::Bytes(text.len() as u64));
+    group
+        .warm_up_time(Duration::from_secs(1))
+        .measurement_time(Duration::from_secs(1))
+        .throughput(Throughput::Bytes(text.len() as u64));
     group.bench_function("parse", |bencher| {
         bencher.iter(|| serde_json::from_str::<HandoffPayload>(black_box(&text)).unwrap());
     });
@@ -33,7 +36,7 @@ fn registry(criterion: &mut Criterion) {
     let registry = events.registry();
     assert_eq!(registry.len(), 1000);
     let mut group = criterion.benchmark_group("registry");
-    group.measurement_time(Duration::from_secs(2));
+    group.warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(1));
     group.bench_function("get", |bencher| bencher.iter(|| registry.get(black_box("pool-7"), black_box("r3")).unwrap()));
     group.bench_function("is_ready", |bencher| bencher.iter(|| registry.is_ready(black_box("pool-7"))));
     group.bench_function("pools of 1000 replicas", |bencher| bencher.iter(|| registry.pools()));

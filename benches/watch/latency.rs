@@ -81,7 +81,7 @@ pub(crate) fn detection(bench: &Bench, rows: &mut Rows, quick: bool) -> bool {
         if quick {
             continue;
         }
-        for (interval, count) in [(100, 30), (10, 150)] {
+        for (interval, count) in [(100, 30), (10, 100)] {
             for role in HOSTS {
                 for others in crowds {
                     let Some(case) = start(bench, Who::Ours, role, interval, *others, count) else { continue };
