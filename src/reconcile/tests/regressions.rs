@@ -75,15 +75,20 @@ fn regression_what_was_missing_and_cannot_be_looked_at_is_not_missing() {
     assert_eq!(world.heard(), [""; 0]);
 }
 
-/// It waited behind a slow host, and was told when there was none any more.
-#[test]
-fn regression_a_conflict_that_is_over_is_not_told() {
+fn conflict_before_a_host_that_sleeps() -> World {
     let mut world = World::new();
     world.disk.replace("b.json", &doc("p", "r0", "b"));
     let mut world = world.settled();
     world.host.mood = Mood::Sleeps;
     world.disk.replace("a.json", &doc("p", "r0", "a"));
     world.run(INTERVAL + GRACE);
+    world
+}
+
+/// It waited behind a slow host, and was told when there was none any more.
+#[test]
+fn regression_a_conflict_that_is_over_is_not_told() {
+    let mut world = conflict_before_a_host_that_sleeps();
     world.disk.remove("a.json");
     world.run(INTERVAL + GRACE);
     world.host.mood = Mood::Takes;
@@ -94,12 +99,7 @@ fn regression_a_conflict_that_is_over_is_not_told() {
 /// It ended while it was in the host's hands; when it came back it was taken for one that the host knows of.
 #[test]
 fn regression_a_conflict_that_comes_back_is_told_again_although_it_ended_in_the_hosts_hands() {
-    let mut world = World::new();
-    world.disk.replace("b.json", &doc("p", "r0", "b"));
-    let mut world = world.settled();
-    world.host.mood = Mood::Sleeps;
-    world.disk.replace("a.json", &doc("p", "r0", "a"));
-    world.run(INTERVAL + GRACE);
+    let mut world = conflict_before_a_host_that_sleeps();
     // All that waits is handed out, and comes back late.
     let out = std::mem::take(&mut world.waiting);
     world.disk.remove("a.json");
