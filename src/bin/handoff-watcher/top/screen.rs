@@ -108,6 +108,7 @@ mod tests {
     use std::os::fd::AsFd;
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
     use rustix::termios::{Termios, tcgetattr};
 
@@ -115,6 +116,10 @@ mod tests {
 
     /// The hook for panics is everybody's.
     static HOOK: Mutex<()> = Mutex::new(());
+
+    /// The last of what enters the alternate screen, and what leaves it.
+    const START: &str = "\u{1b}[?25l\u{1b}[2J";
+    const END: &str = "\u{1b}[?1049l\u{1b}[?25h";
 
     /// Our side of a pseudo terminal, and theirs.
     fn terminal() -> (File, File) {
@@ -129,13 +134,17 @@ mod tests {
         format!("{input_modes:?} {output_modes:?} {control_modes:?} {local_modes:?}")
     }
 
-    /// All of it, once their side is closed: it comes in pieces.
-    fn said(ours: &mut File) -> String {
-        let (mut said, mut text) = (Vec::new(), [0; 4096]);
-        while let Ok(read @ 1..) = ours.read(&mut text) {
-            said.extend_from_slice(&text[..read]);
+    /// What was drawn, up to this end: it comes in pieces, and no more may come while their side is open.
+    fn said(ours: &mut File, end: &str) -> String {
+        let (mut said, mut text) = (String::new(), [0; 4096]);
+        while !said.ends_with(end) {
+            let mut waits = [PollFd::new(ours, PollFlags::IN)];
+            let ready = poll(&mut waits, Some(&Timespec { tv_sec: 10, tv_nsec: 0 })).unwrap();
+            assert_eq!(ready, 1, "{said:?}, and then nothing instead of {end:?}");
+            let read = ours.read(&mut text).unwrap();
+            said.push_str(str::from_utf8(&text[..read]).unwrap());
         }
-        String::from_utf8_lossy(&said).into_owned()
+        said
     }
 
     #[test]
@@ -157,12 +166,8 @@ mod tests {
         assert!(end.is_err());
         assert_eq!(*message.lock(), before, "when the message is printed, it can be read");
         assert_eq!(modes(&theirs), before);
-        drop(theirs);
-        let said = said(&mut ours);
-        let drawn = said.find("drawn").unwrap();
-        let ends =
-            ["\u{1b}[?1049l", "\u{1b}[?25h"].map(|end| said.find(end).unwrap_or_else(|| panic!("{end:?} {said:?}")));
-        assert!(ends.iter().all(|end| *end > drawn), "{said:?}");
+        let said = said(&mut ours, END);
+        assert!(said.ends_with(&format!("drawn{END}")), "{said:?}");
     }
 
     #[test]
@@ -171,13 +176,13 @@ mod tests {
         let (mut ours, theirs) = terminal();
         let before = modes(&theirs);
         let screen = Screen::enter(theirs.try_clone().unwrap(), true).unwrap();
-        said(&mut ours);
+        said(&mut ours, START);
         let hangs = screen.restorer.0.file.lock();
         screen.restorer().restore();
         assert_eq!(modes(&theirs), before);
         drop(hangs);
         screen.restorer().restore();
-        assert_eq!(said(&mut ours), "\u{1b}[?1049l\u{1b}[?25h");
+        assert_eq!(said(&mut ours, END), END);
         drop(screen);
         let _ = panic::take_hook();
     }
@@ -187,11 +192,11 @@ mod tests {
         let _alone = HOOK.lock();
         let (mut ours, theirs) = terminal();
         let screen = Screen::enter(theirs, true).unwrap();
-        said(&mut ours);
+        said(&mut ours, START);
         let line = |text: &str| vec![(Style::new(), String::from(text))];
         screen.draw(vec![line("as wide"), line("as"), line("the terminal")], false).unwrap();
         let drawn = "\u{1b}[1;1H\u{1b}[Kas wide\r\n\u{1b}[Kas\r\n\u{1b}[Jthe terminal";
-        assert_eq!(said(&mut ours), drawn);
+        assert_eq!(said(&mut ours, "the terminal"), drawn);
         drop(screen);
         let _ = panic::take_hook();
     }
