@@ -41,7 +41,8 @@ fn regression_a_delivery_thread_that_dies_is_not_called_alive() {
     let error = handle.health().error.expect("it says why");
     assert_eq!(error.kind(), ErrorKind::Internal);
     assert!(error.to_string().contains("delivery thread") && error.to_string().contains("cannot write"), "{error}");
-    assert!(handle.stop_handle().is_stopped());
+    // Why it ended is known before it is the end.
+    until("stopped", || handle.stop_handle().is_stopped());
     assert_eq!(handle.rescan().unwrap_err().kind(), ErrorKind::Stopped);
     handle.stop();
 }
