@@ -149,6 +149,19 @@ impl Directory {
     }
 }
 
+/// The time by which the file systems of this kernel stamp: that of the last tick of its clock.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn ticks() -> Moment {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
+    Moment::new(now.tv_sec, u32::try_from(now.tv_nsec).unwrap_or_default())
+}
+
+/// Elsewhere it is not known.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) fn ticks() -> Moment {
+    Moment::FIRST
+}
+
 /// What taking an announcement away needs.
 impl Directory {
     /// Gives a file another name, in one step, whatever has that name already.

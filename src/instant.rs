@@ -23,9 +23,9 @@ use std::time::{Duration, Instant};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
 use rustix::io::{Errno, read, write};
-use rustix::time::{ClockId, clock_getres, clock_gettime};
+use rustix::time::{ClockId, clock_getres};
 
-use crate::directory::{Directory, Stamps};
+use crate::directory::{Directory, Stamps, ticks};
 use crate::listing::{Moment, is_handoff_name};
 
 /// Of more than these it is not remembered that they were moved; they are believed a moment later.
@@ -257,12 +257,6 @@ impl Notices {
         self.moved.clear();
         self.matters = true;
     }
-}
-
-/// The time by which file systems stamp: that of the last tick of the clock.
-fn ticks() -> Moment {
-    let now = clock_gettime(ClockId::RealtimeCoarse);
-    Moment::new(now.tv_sec, u32::try_from(now.tv_nsec).unwrap_or_default())
 }
 
 /// The time between two ticks, and a little.

@@ -89,27 +89,31 @@ pub(crate) struct Moment(NonZeroI64);
 
 impl Moment {
     /// Stands for the start of 1970 itself.
-    const FIRST: NonZeroI64 = NonZeroI64::new(1).expect("BUG: 1 is not 0");
+    const START: NonZeroI64 = NonZeroI64::new(1).expect("BUG: 1 is not 0");
+
+    /// Earlier than any other.
+    #[cfg(any(test, not(any(target_os = "linux", target_os = "android"))))]
+    pub(crate) const FIRST: Self = Self(NonZeroI64::MIN);
 
     /// Later than any other.
-    #[cfg(feature = "inotify")]
+    #[cfg(any(test, feature = "inotify"))]
     pub(crate) const LAST: Self = Self(NonZeroI64::MAX);
 
     pub(crate) fn new(seconds: i64, nanos: u32) -> Self {
         let nanos = seconds.checked_mul(1_000_000_000).and_then(|whole| whole.checked_add(i64::from(nanos)));
         let nanos = nanos.unwrap_or(if seconds < 0 { i64::MIN } else { i64::MAX });
-        Self(NonZeroI64::new(nanos).unwrap_or(Self::FIRST))
+        Self(NonZeroI64::new(nanos).unwrap_or(Self::START))
     }
 
     /// Whether it lies between two seconds: the file system has a clock that is finer.
     pub(crate) fn is_fine(self) -> bool {
-        let is_known = ![Self::FIRST, NonZeroI64::MIN, NonZeroI64::MAX].contains(&self.0);
+        let is_known = ![Self::START, NonZeroI64::MIN, NonZeroI64::MAX].contains(&self.0);
         is_known && self.0.get() % 1_000_000_000 != 0
     }
 
     #[cfg(any(test, fuzzing))]
     pub(crate) fn after(self, nanos: i64) -> Self {
-        Self(NonZeroI64::new(self.0.get() + nanos).unwrap_or(Self::FIRST))
+        Self(NonZeroI64::new(self.0.get() + nanos).unwrap_or(Self::START))
     }
 
     pub(crate) fn millis(self) -> i64 {

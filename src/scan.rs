@@ -8,14 +8,21 @@
 //!
 //! # When the listing is left out
 //! A listing is relied upon until the stamp of the directory changes, if the stamp was *settled* when the listing began:
-//! known, by an earlier scan, to have been the same for longer than the coarsest clock of a file system ticks. Why that
-//! is enough: let the stamp have been S at the time f, and S again at the time m, more than [`SETTLE`] later, just
-//! before the names were listed. A name that changed
+//! whatever changed later would have given the directory another one. That is known in one of two ways.
+//!
+//! The clock by which the file systems of this kernel stamp had ticked since: it read later, after the stamp S was seen
+//! and before the names were listed, than the time of change in S. A name that changed
+//! - before the clock was read may have left the stamp at S, but it changed before the listing, which shows it;
+//! - after that has given the directory a time that is not before that reading, and so not the one in S.
+//!
+//! Or the stamp had been the same for longer than the coarsest clock of a file system ticks, which counts where the clock
+//! was set back and the time in S lies ahead. Let it have been S at the time f, and S again at the time m, more than
+//! [`SETTLE`] later, just before the names were listed. A name that changed
 //! - before f + `SETTLE` may have left the stamp at S, but it changed before the listing, which shows it;
 //! - after f + `SETTLE` has given the directory a time that differs from that in S. Had that been before m, S would not
 //!   have been seen at m. So it is seen by the next `fstat`.
 //!
-//! This holds where a change of a name and the new time of its directory become visible together, as they do behind the
+//! Both hold where a change of a name and the new time of its directory become visible together, as they do behind the
 //! directory's lock on the local file systems of Linux: see [`keeps_its_stamp`]. Elsewhere every poll lists.
 
 mod names;
@@ -27,9 +34,9 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
-use crate::directory::{Directory, stamp};
+use crate::directory::{Directory, stamp, ticks};
 use crate::error::Error;
-use crate::listing::{Entry, Listing, Seen, Stamp, is_handoff_name};
+use crate::listing::{Entry, Listing, Moment, Seen, Stamp, is_handoff_name};
 use crate::sync::{AtomicBool, Ordering};
 use crate::trust::TrustPolicy;
 use names::Names;
@@ -70,6 +77,8 @@ pub(crate) struct Scanner {
     stop: Arc<AtomicBool>,
     /// [`keeps_its_stamp`]; tests decide for themselves.
     trusts: fn(&Directory, &Stamp) -> bool,
+    /// [`ticks`]; tests have a clock of their own.
+    ticks: fn() -> Moment,
 }
 
 /// The directory as it was last seen.
@@ -97,6 +106,7 @@ impl Scanner {
             listings: 0,
             stop: Arc::default(),
             trusts: keeps_its_stamp,
+            ticks,
         }
     }
 
@@ -152,19 +162,25 @@ impl Scanner {
 
     /// Looks at the directory itself; says whether its stamp has settled.
     fn observe(&mut self, directory: &Directory, now: Instant) -> Result<bool, Error> {
-        let stat = directory.stat().map_err(|errno| Error::io("look at the directory", &self.path, errno.into()))?;
-        #[allow(clippy::unnecessary_cast)] // Its type differs between systems.
-        let stamp = (stamp(&stat), stat.st_nlink as u64);
-        match &mut self.watched {
+        let stamp = self.stamp(directory)?;
+        let lasted = match &mut self.watched {
             Some(watched) if watched.stamp == stamp => {
                 let since = *watched.since.get_or_insert(now);
-                Ok(now.saturating_duration_since(since) > SETTLE)
+                now.saturating_duration_since(since) > SETTLE
             }
             _ => {
                 self.watched = Some(Watched { stamp, since: None, trusted: None });
-                Ok(false)
+                false
             }
-        }
+        };
+        Ok(lasted || self.trusts_stamp(directory) && stamp.0.ctime < (self.ticks)())
+    }
+
+    /// The stamp of the directory, and its number of links.
+    fn stamp(&self, directory: &Directory) -> Result<(Stamp, u64), Error> {
+        let stat = directory.stat().map_err(|errno| Error::io("look at the directory", &self.path, errno.into()))?;
+        #[allow(clippy::unnecessary_cast)] // Its type differs between systems.
+        Ok((stamp(&stat), stat.st_nlink as u64))
     }
 
     /// Lists the directory and looks at every name. `quiet`: its stamp, taken before, has settled.
@@ -178,17 +194,17 @@ impl Scanner {
         }
         self.names.finish();
         self.look(directory, listing)?;
+        // What changed meanwhile may have been missed, and there need not be another stamp to come that shows it.
+        let quiet = quiet && Some(self.stamp(directory)?) == self.watched.as_ref().map(|watched| watched.stamp);
         listing.certain = quiet && self.trusts_stamp(directory);
         if self.names.has_unlisted() {
             // A file that is replaced during the listing may be missed: a file system may put its new entry at a place
             // that the listing has passed, such as that of the temporary file. So a known name that was not shown goes
             // only if there is nothing under it. But where upper and lower case are the same, a renamed file is found
-            // under its old name too: a directory that was quiet, and still is, is taken at its word.
-            let quiet = quiet && self.observe(directory, now)?;
+            // under its old name too: a directory that was quiet all the time is taken at its word.
             let mut known = self.names.known().iter();
             listing.entries.retain(|_| known.next().is_some_and(|known| known.stays(quiet)));
             self.names.forget(quiet);
-            listing.certain &= quiet;
         }
         if listing.certain {
             self.relied_on = Some(now);

@@ -1,13 +1,17 @@
 //! [pure] The names that a directory was seen to hold: interned, sorted, each once.
 //!
 //! In: the raw names of one listing, in the order of the directory. Out: the known names, sorted by their bytes. A name
-//! that was known before keeps its `Arc`, and a listing with the same names as the last one costs one comparison of
-//! memory: no sorting, no allocation.
+//! that was known before keeps its `Arc`. A directory lists its names in much the same order each time, so each is
+//! compared with the one that is expected there: a listing with the same names as the last one costs one comparison of
+//! memory and no allocation, and one in which a few came or went has only those looked for and sorted in.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
 use crate::listing::FileName;
+
+/// How far behind the name that was expected the one that came is looked for: so many that went are passed over.
+const PASSED_OVER: usize = 64;
 
 /// A name, and what the last looks at the directory said of it.
 #[derive(Debug)]
@@ -26,88 +30,111 @@ pub(super) struct Names {
     known: Vec<Known>,
     /// How many of them the last listing did not show.
     unlisted: usize,
-    /// The names of the listing under way, one after the other, each with a NUL behind it: no name has one inside.
-    /// Empty as long as they are those of the last listing.
+    /// The last listing that was complete, in its order: the places of its names in `known`.
+    last: Vec<u32>,
+    /// Of the listing under way: which name of `last` is expected now.
+    expected: usize,
+    /// The listing under way, once it differs from the last one.
+    differs: Option<Differs>,
+}
+
+/// A listing that is not the same as the last one.
+#[derive(Debug, Default)]
+struct Differs {
+    /// As `last`. The names that are not known have their places behind all that are, in the order in which they came.
+    places: Vec<u32>,
+    /// Those, one after the other, each with a NUL behind it: no name has one inside.
     raw: Vec<u8>,
-    /// The last listing that was complete: the places of its names in `known`. `None` where names were forgotten since.
-    last: Option<Vec<u32>>,
-    /// How much of `last` the listing under way has repeated; `None` once it differs.
-    repeats: Option<usize>,
+    count: usize,
 }
 
 impl Names {
     /// Begins a listing. One that is never finished changes nothing.
     pub(super) fn start(&mut self) {
-        self.raw.clear();
-        self.repeats = Some(0);
+        self.expected = 0;
+        self.differs = None;
     }
 
     /// Adds a name to the listing under way, in whatever order and as often as the directory says.
     pub(super) fn push(&mut self, name: &[u8]) {
-        if let Some(at) = self.repeats {
-            let place = self.last.as_ref().and_then(|last| last.get(at));
-            if place.is_some_and(|place| self.known[*place as usize].name.as_bytes() == name) {
-                self.repeats = Some(at + 1);
-                return;
+        let expected = self.last.get(self.expected).copied();
+        if let Some(place) = expected.filter(|place| self.known[*place as usize].name.as_bytes() == name) {
+            self.expected += 1;
+            if let Some(differs) = &mut self.differs {
+                differs.places.push(place);
             }
-            self.differs_from(at);
+            return;
         }
-        self.raw.extend_from_slice(name);
-        self.raw.push(0);
+        let known = self.known.binary_search_by(|known| known.name.as_bytes().cmp(name));
+        let count = self.known.len();
+        let differs = self.differs.get_or_insert_with(|| Differs::from(&self.last[..self.expected]));
+        let place = match known {
+            Ok(place) => {
+                let place = place as u32;
+                let ahead = &self.last[self.expected..];
+                if let Some(at) = ahead.iter().take(PASSED_OVER).position(|other| *other == place) {
+                    self.expected += at + 1;
+                }
+                place
+            }
+            Err(_) => {
+                differs.raw.extend_from_slice(name);
+                differs.raw.push(0);
+                differs.count += 1;
+                (count + differs.count - 1) as u32
+            }
+        };
+        differs.places.push(place);
     }
 
     /// Ends the listing: it was complete.
     pub(super) fn finish(&mut self) {
-        if let Some(at) = self.repeats {
+        let Differs { mut places, raw, count } = match self.differs.take() {
+            Some(differs) => differs,
             // The common case of a directory that is listed again: then `listed` also stands as it is.
-            if self.last.as_ref().is_some_and(|last| at == last.len()) {
-                return;
-            }
-            self.differs_from(at);
+            None if self.expected == self.last.len() => return,
+            None => Differs::from(&self.last[..self.expected]),
+        };
+        if count > 0 {
+            let moved = self.add(&raw, count);
+            places.iter_mut().for_each(|place| *place = moved[*place as usize]);
         }
-        // Each with its place in the listing.
-        let names = self.raw.split(|&byte| byte == 0).filter(|name| !name.is_empty());
-        let mut listed: Vec<(&[u8], u32)> = names.zip(0..).collect();
-        listed.sort_unstable();
-        let mut places = vec![0; listed.len()];
-
-        let mut merged: Vec<Known> = Vec::with_capacity(listed.len());
-        self.unlisted = 0;
-        let mut known = std::mem::take(&mut self.known).into_iter().peekable();
-        for (name, place) in listed {
-            // A directory may show a name twice when it is renamed while being listed.
-            if merged.last().is_some_and(|last| last.name.as_bytes() == name) {
-                places[place as usize] = merged.len() as u32 - 1;
-                continue;
-            }
-            while let Some(other) = known.next_if(|known| known.name.as_encoded_bytes() < name) {
-                merged.push(Known { listed: false, ..other });
-                self.unlisted += 1;
-            }
-            merged.push(match known.next_if(|known| known.name.as_encoded_bytes() == name) {
-                Some(same) => Known { listed: true, ..same },
-                None => Known { name: FileName::from(OsStr::from_bytes(name)), listed: true, absent: false },
-            });
-            places[place as usize] = merged.len() as u32 - 1;
+        places.shrink_to_fit();
+        self.last = places;
+        self.known.iter_mut().for_each(|known| known.listed = false);
+        for place in &self.last {
+            self.known[*place as usize].listed = true;
         }
-        for other in known {
-            merged.push(Known { listed: false, ..other });
-            self.unlisted += 1;
-        }
-        self.known = merged;
-        self.known.shrink_to_fit();
-        self.last = Some(places);
-        // Names change rarely: what only their change needs is not kept.
-        self.raw = Vec::new();
+        self.unlisted = self.known.iter().filter(|known| !known.listed).count();
     }
 
-    /// The listing under way is that of the last time up to there.
-    fn differs_from(&mut self, at: usize) {
-        self.repeats = None;
-        for place in self.last.iter().flatten().take(at) {
-            self.raw.extend_from_slice(self.known[*place as usize].name.as_bytes());
-            self.raw.push(0);
+    /// Adds names that are not known, each with a NUL behind it. Gives the new places of all: of those that were known, and
+    /// behind them of these.
+    fn add(&mut self, raw: &[u8], count: usize) -> Vec<u32> {
+        let mut names: Vec<(&[u8], usize)> = Vec::with_capacity(count);
+        names.extend(raw.split(|&byte| byte == 0).filter(|name| !name.is_empty()).zip(self.known.len()..));
+        names.sort_unstable();
+        let mut moved = vec![0; self.known.len() + count];
+        let mut merged: Vec<Known> = Vec::with_capacity(moved.len());
+        let mut known = std::mem::take(&mut self.known).into_iter().zip(0..).peekable();
+        for (name, before) in names {
+            while let Some((other, before)) = known.next_if(|(known, _)| known.name.as_bytes() < name) {
+                moved[before] = merged.len() as u32;
+                merged.push(other);
+            }
+            // A directory may show a name twice when it is renamed while being listed.
+            if merged.last().is_none_or(|last| last.name.as_bytes() != name) {
+                merged.push(Known { name: FileName::from(OsStr::from_bytes(name)), listed: true, absent: false });
+            }
+            moved[before] = merged.len() as u32 - 1;
         }
+        for (other, before) in known {
+            moved[before] = merged.len() as u32;
+            merged.push(other);
+        }
+        merged.shrink_to_fit();
+        self.known = merged;
+        moved
     }
 
     /// All known names, sorted by their bytes.
@@ -128,9 +155,27 @@ impl Names {
     /// Forgets those that the last listing did not show and that are gone: they lead nowhere, or `quiet` says that the
     /// listing can be taken at its word.
     pub(super) fn forget(&mut self, quiet: bool) {
+        let mut stay = 0;
+        let moved: Vec<u32> = self
+            .known
+            .iter()
+            .map(|known| {
+                stay += u32::from(known.stays(quiet));
+                // Of one that does not stay nobody asks: it is not in the last listing.
+                stay.wrapping_sub(1)
+            })
+            .collect();
         self.known.retain(|known| known.stays(quiet));
-        self.last = None;
+        fit(&mut self.known);
+        self.last.iter_mut().for_each(|place| *place = moved[*place as usize]);
         self.unlisted = self.known.iter().filter(|known| !known.listed).count();
+    }
+}
+
+impl From<&[u32]> for Differs {
+    /// It begins with the same names as the last one.
+    fn from(places: &[u32]) -> Self {
+        Self { places: places.to_vec(), ..Self::default() }
     }
 }
 
@@ -150,9 +195,9 @@ pub(super) fn fit<T>(buffer: &mut Vec<T>) {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
 
-    use proptest::collection::vec;
+    use proptest::collection::{btree_set, vec};
     use proptest::prelude::*;
 
     use super::*;
@@ -218,30 +263,51 @@ mod tests {
         assert!(!names.has_unlisted());
     }
 
+    /// One round: names, whether they are a listing of their own or come into the last one, and what of that goes.
+    type Round = (Vec<u8>, bool, BTreeSet<u8>, BTreeSet<u8>, bool);
+
+    fn round() -> impl Strategy<Value = Round> {
+        let names = prop_oneof![vec(any::<u8>(), 0..4), vec(any::<u8>(), 0..300)];
+        let gone = || prop_oneof![btree_set(any::<u8>(), 0..4), btree_set(any::<u8>(), 0..200)];
+        (names, prop::bool::weighted(0.3), gone(), gone(), any::<bool>())
+    }
+
     proptest! {
         /// Any listings, with names that come twice, against a set: what they show, and what was not yet known to be gone.
         #[test]
-        fn are_those_of_the_last_listing_and_those_that_may_still_be_there(
-            rounds in vec((vec(0..6u8, 0..8), vec(any::<bool>(), 6), any::<bool>()), 1..12)
-        ) {
+        fn are_those_of_the_last_listing_and_those_that_may_still_be_there(rounds in vec(round(), 1..12)) {
             let mut names = Names::default();
             let mut model: BTreeMap<u8, bool> = BTreeMap::new();
-            for (listed, absent, quiet) in rounds {
+            let mut listed: Vec<u8> = Vec::new();
+            for (more, is_new, gone, absent, quiet) in rounds {
+                if is_new {
+                    listed.clear();
+                }
+                listed.retain(|name| !gone.contains(name));
+                for name in more {
+                    listed.insert(usize::from(name) % (listed.len() + 1), name);
+                }
+                let texts: Vec<String> = listed.iter().map(|name| format!("{name:03}")).collect();
+                names.start();
+                texts.iter().rev().take(usize::from(quiet) * 100).for_each(|name| names.push(name.as_bytes()));
                 for _ in 0..2 {
-                    let texts: Vec<String> = listed.iter().map(u8::to_string).collect();
                     let shown = list(&mut names, &texts.iter().map(String::as_str).collect::<Vec<_>>());
                     model.values_mut().for_each(|is_listed| *is_listed = false);
                     model.extend(listed.iter().map(|name| (*name, true)));
-                    let expected: Vec<_> = model.iter().map(|(name, is_listed)| (name.to_string(), *is_listed)).collect();
+                    let expected: Vec<_> =
+                        model.iter().map(|(name, is_listed)| (format!("{name:03}"), *is_listed)).collect();
                     prop_assert_eq!(&shown, &expected);
                     prop_assert_eq!(names.has_unlisted(), model.values().any(|is_listed| !is_listed));
+                    let last: Vec<&str> =
+                        names.last.iter().map(|place| names.known[*place as usize].name.to_str().unwrap()).collect();
+                    prop_assert_eq!(&last, &texts);
                 }
-                let is_absent = |name: &u8| absent[usize::from(*name)];
                 for (known, name) in names.known_mut().iter_mut().zip(model.keys()) {
-                    known.absent = is_absent(name);
+                    known.absent = absent.contains(name);
                 }
                 names.forget(quiet);
-                model.retain(|name, is_listed| *is_listed || !(quiet || is_absent(name)));
+                model.retain(|name, is_listed| *is_listed || !(quiet || absent.contains(name)));
+                prop_assert_eq!(names.known().len(), model.len());
             }
         }
     }
@@ -256,6 +322,6 @@ mod tests {
         names.forget(false);
         list(&mut names, &["b"]);
         assert!(names.known.capacity() < 1000, "{}", names.known.capacity());
-        assert!(names.raw.capacity() + names.last.map_or(0, |last| last.capacity()) < 1000);
+        assert!(names.last.capacity() < 1000 && names.differs.is_none());
     }
 }

@@ -30,6 +30,7 @@ impl Fixture {
         fs::create_dir(&dir).unwrap();
         let mut scanner = Scanner::new(dir.clone(), true);
         scanner.trusts = |_, _| true;
+        scanner.ticks = || Moment::FIRST;
         Self { root, dir, scanner, listing: Listing::default(), now: Instant::now() }
     }
 
@@ -185,6 +186,64 @@ fn a_directory_is_listed_until_its_stamp_has_settled() {
     fixture.change(|| drop(File::create(fixture.path("b.json")).unwrap()));
     let listed: Vec<bool> = (0..6).map(|_| fixture.lists()).collect();
     assert_eq!(listed, [true, true, true, true, true, false]);
+}
+
+/// The clock by which the file system stamps, as it ticks: that of the machine.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_stamp_has_settled_with_the_next_tick() {
+    let mut fixture = Fixture::new();
+    let until_settled = |fixture: &mut Fixture| {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            // Of these scans none is a microsecond later than the last one, by the clock of the tests.
+            fixture.now -= Duration::from_secs(1);
+            let stamp = stamp(&Directory::open(&fixture.dir).unwrap().stat().unwrap());
+            let before = ticks();
+            let listed = fixture.lists();
+            if !listed {
+                return;
+            }
+            let certain = fixture.listing.certain;
+            assert!(
+                certain || before <= stamp.ctime || ticks() > before,
+                "the clock has ticked, and it does not settle"
+            );
+            assert!(!certain || ticks() > stamp.ctime, "settled within the tick of its change");
+            assert!(Instant::now() < deadline, "never settled");
+        }
+    };
+    fixture.scanner.ticks = ticks;
+    until_settled(&mut fixture);
+    for round in 0..20 {
+        File::create(fixture.path(&format!("{round}.json"))).unwrap();
+        assert_eq!(fixture.names().len(), round + 1);
+        fixture.now -= Duration::from_secs(1);
+        until_settled(&mut fixture);
+        assert_eq!(fixture.listing.entries.len(), round + 1);
+    }
+    // A clock that was set back since: only time tells.
+    fixture.scanner.ticks = || Moment::FIRST;
+    fixture.scanner.watched = None;
+    assert!(fixture.lists() && !fixture.listing.certain);
+    fixture.settle();
+}
+
+/// A change while the names were listed may be missed, and has no later stamp to show it than the one that is seen next.
+#[test]
+fn what_changes_during_a_listing_has_the_directory_listed_again() {
+    let mut fixture = Fixture::new();
+    fixture.scanner.ticks = || Moment::LAST;
+    fixture.settle();
+    let directory = Directory::open(&fixture.dir).unwrap();
+    assert!(fixture.scanner.observe(&directory, fixture.now).unwrap());
+    // As if the listing that comes now had begun before this.
+    fixture.change(|| drop(File::create(fixture.path("a.json")).unwrap()));
+    fixture.scanner.relied_on = None;
+    fixture.scanner.list(&directory, fixture.now, true, &mut fixture.listing).unwrap();
+    assert!(!fixture.listing.certain);
+    assert!(fixture.lists());
+    assert!(!fixture.lists());
 }
 
 #[test]
