@@ -69,8 +69,6 @@ pub(crate) struct Scanner {
     trust: Option<TrustPolicy>,
     names: Names,
     watched: Option<Watched>,
-    /// When the listing began that can stand for the next one.
-    relied_on: Option<Instant>,
     buffer: Vec<u8>,
     listings: u64,
     /// A scan that is under way ends when this becomes true.
@@ -90,6 +88,8 @@ struct Watched {
     /// itself would not do: opening the directory may have taken seconds.
     since: Option<Instant>,
     trusted: Option<bool>,
+    /// When the listing began that can stand for the next one, for as long as the stamp is this one.
+    relied_on: Option<Instant>,
 }
 
 impl Scanner {
@@ -101,7 +101,6 @@ impl Scanner {
             trust: None,
             names: Names::default(),
             watched: None,
-            relied_on: None,
             buffer: Vec::with_capacity(BUFFER_BYTES),
             listings: 0,
             stop: Arc::default(),
@@ -126,7 +125,7 @@ impl Scanner {
     /// [`ErrorKind::Io`](crate::ErrorKind::Io) when it cannot be opened,
     /// [`ErrorKind::Untrusted`](crate::ErrorKind::Untrusted) when the policy does not trust it.
     pub(crate) fn open(&mut self) -> Result<Directory, Error> {
-        Directory::open_trusted(&self.path, self.trust.as_ref()).inspect_err(|_| self.relied_on = None)
+        Directory::open_trusted(&self.path, self.trust.as_ref()).inspect_err(|_| drop(self.relied_on()))
     }
 
     /// Lists the directory where that is necessary, and stats every handoff name. `now` is a time before the directory
@@ -139,16 +138,16 @@ impl Scanner {
     /// out of memory or descriptors; `listing` then holds nothing that may be used. A single file that cannot be looked
     /// at is no error, but [`Seen::Failed`]. [`ErrorKind::Stopped`](crate::ErrorKind::Stopped) when it was broken off.
     pub(crate) fn scan(&mut self, directory: &Directory, now: Instant, listing: &mut Listing) -> Result<(), Error> {
+        let quiet = self.observe(directory, now).inspect_err(|_| drop(self.relied_on()))?;
         // Whatever fails below: the next scan lists.
-        let relied_on = self.relied_on.take();
-        let quiet = self.observe(directory, now)?;
+        let relied_on = self.relied_on();
         if let Some(began) = relied_on
             && quiet
             && now.saturating_duration_since(began) < RELY
             && !self.look(directory, listing)?
         {
             listing.certain = true;
-            self.relied_on = relied_on;
+            self.rely_on(began);
             return Ok(());
         }
         self.list(directory, now, quiet, listing)
@@ -169,7 +168,7 @@ impl Scanner {
                 now.saturating_duration_since(since) > SETTLE
             }
             _ => {
-                self.watched = Some(Watched { stamp, since: None, trusted: None });
+                self.watched = Some(Watched { stamp, since: None, trusted: None, relied_on: None });
                 false
             }
         };
@@ -207,9 +206,20 @@ impl Scanner {
             self.names.forget(quiet);
         }
         if listing.certain {
-            self.relied_on = Some(now);
+            self.rely_on(now);
         }
         Ok(())
+    }
+
+    fn rely_on(&mut self, began: Instant) {
+        if let Some(watched) = &mut self.watched {
+            watched.relied_on = Some(began);
+        }
+    }
+
+    /// Takes it: the next scan lists, unless it is put back.
+    fn relied_on(&mut self) -> Option<Instant> {
+        self.watched.as_mut().and_then(|watched| watched.relied_on.take())
     }
 
     /// Whether no name changes in this directory without its stamp showing it.
