@@ -28,7 +28,7 @@
 mod names;
 
 use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -36,7 +36,7 @@ use rustix::io::Errno;
 
 use crate::directory::{Directory, stamp, ticks};
 use crate::error::Error;
-use crate::listing::{Entry, Listing, Moment, Seen, Stamp, is_handoff_name};
+use crate::listing::{Entry, FileName, Listing, Moment, Seen, Stamp, is_handoff_name};
 use crate::sync::{AtomicBool, Ordering};
 use crate::trust::TrustPolicy;
 use names::Names;
@@ -51,17 +51,17 @@ const RELY: Duration = Duration::from_secs(60);
 /// The buffer of one `getdents`: some 800 names of handoffs.
 const BUFFER_BYTES: usize = 32 * 1024;
 
-/// Lists and stats a directory, again and again.
+/// Lists and stats a directory, again and again: each scan is begun and finished.
 ///
-/// What one call promises:
-/// - The listing is complete: it holds every handoff name that was in the directory for the whole time of the call.
+/// What one scan promises:
+/// - The listing is complete: it holds every handoff name that was in the directory for the whole time of the scan.
 /// - A name that the directory did not show is left out only if there is no file under it either, or if the directory had
 ///   been left alone: one that changes while it is being listed may fail to show a file that is replaced just then.
 /// - Names are sorted by their bytes and occur once; a name that stays keeps its `Arc`.
-/// - What is said of a file was so at some time during the call, not all of it at the same time.
-/// - Nothing is allocated in a call that finds no new name.
+/// - What is said of a file was so at some time during the scan, not all of it at the same time.
+/// - Nothing is allocated in a scan that finds no new name.
 ///
-/// After an error the next call starts afresh, with the same interned names.
+/// After an error the next scan starts afresh, with the same interned names.
 #[derive(Debug)]
 pub(crate) struct Scanner {
     path: PathBuf,
@@ -90,6 +90,18 @@ struct Watched {
     trusted: Option<bool>,
     /// When the listing began that can stand for the next one, for as long as the stamp is this one.
     relied_on: Option<Instant>,
+}
+
+/// A scan that has begun: the names are known, and not yet what is under them.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    now: Instant,
+    /// The stamp of the directory had settled.
+    quiet: bool,
+    /// When the listing began that stands for one of this scan.
+    relied_on: Option<Instant>,
+    /// What came since the last listing.
+    pub(crate) arrivals: Vec<Entry>,
 }
 
 impl Scanner {
@@ -125,32 +137,61 @@ impl Scanner {
     /// [`ErrorKind::Io`](crate::ErrorKind::Io) when it cannot be opened,
     /// [`ErrorKind::Untrusted`](crate::ErrorKind::Untrusted) when the policy does not trust it.
     pub(crate) fn open(&mut self) -> Result<Directory, Error> {
-        Directory::open_trusted(&self.path, self.trust.as_ref()).inspect_err(|_| drop(self.relied_on()))
+        Directory::open_trusted(&self.path, self.trust.as_ref()).inspect_err(|_| self.rely_on(None))
     }
 
-    /// Lists the directory where that is necessary, and stats every handoff name. `now` is a time before the directory
-    /// was opened, of a clock that does not go backwards.
-    ///
-    /// `listing` is filled in place. It may be any listing; that of the last call is filled without an allocation.
+    /// Begins a scan: lists the directory where that is necessary. `now` is a time before the directory was opened, of a
+    /// clock that does not go backwards.
     ///
     /// # Errors
     /// [`ErrorKind::Io`](crate::ErrorKind::Io) when the directory cannot be listed to its end, or when the process ran
-    /// out of memory or descriptors; `listing` then holds nothing that may be used. A single file that cannot be looked
-    /// at is no error, but [`Seen::Failed`]. [`ErrorKind::Stopped`](crate::ErrorKind::Stopped) when it was broken off.
-    pub(crate) fn scan(&mut self, directory: &Directory, now: Instant, listing: &mut Listing) -> Result<(), Error> {
-        let quiet = self.observe(directory, now).inspect_err(|_| drop(self.relied_on()))?;
-        // Whatever fails below: the next scan lists.
-        let relied_on = self.relied_on();
-        if let Some(began) = relied_on
-            && quiet
-            && now.saturating_duration_since(began) < RELY
-            && !self.look(directory, listing)?
-        {
-            listing.certain = true;
-            self.rely_on(began);
-            return Ok(());
+    /// out of memory or descriptors. [`ErrorKind::Stopped`](crate::ErrorKind::Stopped) when it was broken off.
+    pub(crate) fn begin(&mut self, directory: &Directory, now: Instant) -> Result<Begun, Error> {
+        let quiet = self.observe(directory, now).inspect_err(|_| self.rely_on(None))?;
+        // Whatever fails from here on: the next scan lists.
+        let relied_on = self.relied_on().filter(|began| quiet && now.saturating_duration_since(*began) < RELY);
+        if relied_on.is_none() {
+            self.list(directory)?;
         }
-        self.list(directory, now, quiet, listing)
+        let arrivals = self.arrivals(directory)?;
+        Ok(Begun { now, quiet, relied_on, arrivals })
+    }
+
+    /// Ends a scan: stats every handoff name. To be called with the directory with which it was begun.
+    ///
+    /// `listing` is filled in place. It may be any listing; that of the last scan is filled without an allocation.
+    ///
+    /// # Errors
+    /// As [`begin`](Self::begin); `listing` then holds nothing that may be used. A single file that cannot be looked at is
+    /// no error, but [`Seen::Failed`].
+    pub(crate) fn finish(&mut self, directory: &Directory, begun: &Begun, listing: &mut Listing) -> Result<(), Error> {
+        let vanished = self.look(directory, listing)?;
+        if begun.relied_on.is_some() {
+            if !vanished {
+                listing.certain = true;
+                self.rely_on(begun.relied_on);
+                return Ok(());
+            }
+            self.list(directory)?;
+            self.look(directory, listing)?;
+        }
+        // What changed meanwhile may have been missed, and there need not be another stamp to come that shows it.
+        let is_as_it_was = Some(self.stamp(directory)?) == self.watched.as_ref().map(|watched| watched.stamp);
+        let quiet = begun.quiet && is_as_it_was;
+        listing.certain = quiet && self.trusts_stamp(directory);
+        if self.names.has_unlisted() {
+            // A file that is replaced during the listing may be missed: a file system may put its new entry at a place
+            // that the listing has passed, such as that of the temporary file. So a known name that was not shown goes
+            // only if there is nothing under it. But where upper and lower case are the same, a renamed file is found
+            // under its old name too: a directory that was quiet all the time is taken at its word.
+            let mut known = self.names.known().iter();
+            listing.entries.retain(|_| known.next().is_some_and(|known| known.stays(quiet)));
+            self.names.forget(quiet);
+        }
+        if listing.certain {
+            self.rely_on(Some(begun.now));
+        }
+        Ok(())
     }
 
     /// How often the directory was listed since the start, rather than only its known files looked at.
@@ -182,8 +223,7 @@ impl Scanner {
         Ok((stamp(&stat), stat.st_nlink as u64))
     }
 
-    /// Lists the directory and looks at every name. `quiet`: its stamp, taken before, has settled.
-    fn list(&mut self, directory: &Directory, now: Instant, quiet: bool, listing: &mut Listing) -> Result<(), Error> {
+    fn list(&mut self, directory: &Directory) -> Result<(), Error> {
         self.listings += 1;
         self.names.start();
         read_names(directory, &mut self.buffer, &mut self.names, &self.stop)
@@ -192,28 +232,25 @@ impl Scanner {
             return Err(Error::stopped());
         }
         self.names.finish();
-        self.look(directory, listing)?;
-        // What changed meanwhile may have been missed, and there need not be another stamp to come that shows it.
-        let quiet = quiet && Some(self.stamp(directory)?) == self.watched.as_ref().map(|watched| watched.stamp);
-        listing.certain = quiet && self.trusts_stamp(directory);
-        if self.names.has_unlisted() {
-            // A file that is replaced during the listing may be missed: a file system may put its new entry at a place
-            // that the listing has passed, such as that of the temporary file. So a known name that was not shown goes
-            // only if there is nothing under it. But where upper and lower case are the same, a renamed file is found
-            // under its old name too: a directory that was quiet all the time is taken at its word.
-            let mut known = self.names.known().iter();
-            listing.entries.retain(|_| known.next().is_some_and(|known| known.stays(quiet)));
-            self.names.forget(quiet);
-        }
-        if listing.certain {
-            self.rely_on(now);
-        }
         Ok(())
     }
 
-    fn rely_on(&mut self, began: Instant) {
+    /// Looks at the names that came with the last listing.
+    fn arrivals(&mut self, directory: &Directory) -> Result<Vec<Entry>, Error> {
+        let mut arrivals = Vec::new();
+        for name in self.names.take_arrivals() {
+            if self.stop.load(Ordering::Relaxed) {
+                return Err(Error::stopped());
+            }
+            let seen = look_at(directory, &name, self.follow_symlinks, &self.path)?;
+            arrivals.push(Entry { name, seen });
+        }
+        Ok(arrivals)
+    }
+
+    fn rely_on(&mut self, began: Option<Instant>) {
         if let Some(watched) = &mut self.watched {
-            watched.relied_on = Some(began);
+            watched.relied_on = began;
         }
     }
 
@@ -241,9 +278,7 @@ impl Scanner {
             if self.stop.load(Ordering::Relaxed) {
                 return Err(Error::stopped());
             }
-            let seen = directory
-                .look_at(&known.name, self.follow_symlinks)
-                .map_err(|errno| Error::io("look at the file", &self.path.join(&*known.name), errno.into()))?;
+            let seen = look_at(directory, &known.name, self.follow_symlinks, &self.path)?;
             let absent = matches!(seen, Seen::Absent | Seen::Vanished);
             vanished |= absent && !known.absent;
             known.absent = absent;
@@ -260,6 +295,11 @@ impl Scanner {
         names::fit(entries);
         Ok(vanished)
     }
+}
+
+fn look_at(directory: &Directory, name: &FileName, follow_symlinks: bool, path: &Path) -> Result<Seen, Error> {
+    let seen = directory.look_at(name, follow_symlinks);
+    seen.map_err(|errno| Error::io("look at the file", &path.join(&**name), errno.into()))
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]

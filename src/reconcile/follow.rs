@@ -88,6 +88,12 @@ impl Reconciler {
         Some(replica)
     }
 
+    /// Whether the replica that a file claims is claimed by another one.
+    pub(super) fn is_claimed_elsewhere(&self, id: FileId) -> bool {
+        let replica = self.files.get(id).and_then(|file| self.replicas.get(file.replica?));
+        replica.is_some_and(|replica| replica.claims().len() > 1)
+    }
+
     pub(super) fn gone(&mut self, id: FileId, before: Before) {
         self.count(before, Before { rank: None, invalid: false, undecided: false });
         self.schedule.forget(id);
@@ -130,6 +136,7 @@ impl Reconciler {
         }
         self.round_open = false;
         self.relist = false;
+        self.arriving = false;
         self.processes.clear();
         if self.availability.error.replace(error).is_none() {
             self.differs(Subject::Availability);

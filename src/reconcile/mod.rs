@@ -33,7 +33,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::Settings;
 use crate::error::Error;
-use crate::listing::{FileName, Listing, Moment};
+use crate::listing::{Entry, FileName, Listing, Moment};
 use crate::payload::{ContentHash, Handoff};
 use crate::replica::ReplicaKey;
 
@@ -130,6 +130,8 @@ pub(crate) struct Reconciler {
     round_open: bool,
     /// A read between two listings ended a claim: what has come in its place is to be seen before that is told.
     relist: bool,
+    /// A listing is under way: of what came with it the reads are made already.
+    arriving: bool,
     availability: Availability,
     sync: Sync,
     outbox: Outbox,
@@ -154,6 +156,7 @@ impl Reconciler {
             announcements: Announcements::new(settings.mode),
             round_open: false,
             relist: false,
+            arriving: false,
             availability: Availability { error: None, told_available: true },
             sync: Sync::Unlisted,
             outbox: Outbox::new(settings.retry_backoff),
@@ -167,11 +170,34 @@ impl Reconciler {
 
     // ---- what came in ----
 
+    /// Names that no listing had before, of one that is under way. What nothing else speaks of need not wait for the rest:
+    /// a look at all that is known takes long where it is much. Says whether there is anything to be read before the rest.
+    pub(crate) fn handle_arrivals(&mut self, now: Instant, arrivals: &[Entry]) -> bool {
+        // One message may be older than another that is not seen yet. And what is unavailable comes back as a whole.
+        let is_steady = self.availability.error.is_none() && !matches!(self.sync, Sync::Unlisted);
+        if arrivals.is_empty() || self.announcements.is_some() || !is_steady {
+            return false;
+        }
+        self.arriving = true;
+        let mut steps = Vec::with_capacity(arrivals.len());
+        let settle_time = self.settle_time;
+        let created = self.files.add(arrivals, |entry| {
+            let mut file = File::new(entry.name.clone(), now, false);
+            steps.push((Before::of(&file), file.seen(now, entry.seen, settle_time, true)));
+            file
+        });
+        for (id, (before, step)) in created.into_iter().zip(steps) {
+            self.follow(id, before, step);
+        }
+        !self.reads.is_empty()
+    }
+
     /// A complete listing, taken from `began` to `now`.
     pub(crate) fn handle_listing(&mut self, began: Instant, now: Instant, listing: &Listing) {
         let early = self.schedule.scanned(began, now);
         self.round_open = true;
         self.relist = false;
+        self.arriving = false;
         if let Some(announcements) = &mut self.announcements {
             announcements.listed(now, self.schedule.interval());
         }
@@ -234,12 +260,15 @@ impl Reconciler {
         let handoff = file.version.as_ref().map(|version| version.handoff.clone());
         file.read_queued = false;
         let step = file.read(began, now, document, self.settle_time);
-        let ends_claim = self.announcements.is_none() && step == Step::Accepted && file.ends_claim_of(handoff.as_ref());
+        let accepted = step == Step::Accepted;
+        let ends_claim = self.announcements.is_none() && accepted && file.ends_claim_of(handoff.as_ref());
         if ends_claim && !self.round_open {
             self.relist = true;
             self.schedule.scan_by(now);
         }
         self.follow(id, before, step);
+        // What else claims the replica has not been looked at yet: the file may just have been given another name.
+        self.relist |= self.arriving && accepted && self.is_claimed_elsewhere(id);
         let Some(file) = self.files.get(id) else { return };
         if !file.is_undecided() {
             match file.racy_look(now) {

@@ -39,7 +39,7 @@ impl Files {
         self.files.get_mut(id)
     }
 
-    /// Its place in the order is given back by the next [`walk`](Self::walk).
+    /// Its place in the order is given back by the next [`walk`](Self::walk) or [`add`](Self::add).
     pub(super) fn remove(&mut self, id: FileId) -> Option<File> {
         self.files.remove(id)
     }
@@ -55,12 +55,9 @@ impl Files {
         &mut self,
         entries: &[Entry],
         mut known: impl FnMut(FileId, &mut File, Option<&Entry>),
-        mut create: impl FnMut(&Entry) -> File,
+        create: impl FnMut(&Entry) -> File,
     ) -> Vec<FileId> {
-        if self.order.len() > self.files.len() {
-            let files = &self.files;
-            self.order.retain(|id| files.contains_key(*id));
-        }
+        self.forget_removed();
         let mut created: Vec<(usize, &Entry)> = Vec::new();
         let mut entries = entries.iter().peekable();
         for (place, id) in self.order.iter().enumerate() {
@@ -75,6 +72,27 @@ impl Files {
             known(*id, file, same);
         }
         created.extend(entries.map(|entry| (self.order.len(), entry)));
+        self.insert(created, create)
+    }
+
+    /// Makes a file with `create` for each of these names, sorted, that is not known; gives the ids of those.
+    pub(super) fn add(&mut self, entries: &[Entry], create: impl FnMut(&Entry) -> File) -> Vec<FileId> {
+        self.forget_removed();
+        let name = |id: &FileId| self.files.get(*id).map(|file| &file.name);
+        let place = |entry: &'_ Entry| self.order.binary_search_by(|id| name(id).cmp(&Some(&entry.name))).err();
+        let created = entries.iter().filter_map(|entry| Some((place(entry)?, entry))).collect();
+        self.insert(created, create)
+    }
+
+    fn forget_removed(&mut self) {
+        if self.order.len() > self.files.len() {
+            let files = &self.files;
+            self.order.retain(|id| files.contains_key(*id));
+        }
+    }
+
+    /// Makes a file for each of these, at its place in the order; gives their ids.
+    fn insert(&mut self, created: Vec<(usize, &Entry)>, mut create: impl FnMut(&Entry) -> File) -> Vec<FileId> {
         if created.is_empty() {
             return Vec::new();
         }

@@ -36,6 +36,8 @@ pub(super) struct Names {
     expected: usize,
     /// The listing under way, once it differs from the last one.
     differs: Option<Differs>,
+    /// The names that came with the last listing; none with the very first.
+    arrivals: Vec<FileName>,
 }
 
 /// A listing that is not the same as the last one.
@@ -53,6 +55,7 @@ impl Names {
     pub(super) fn start(&mut self) {
         self.expected = 0;
         self.differs = None;
+        self.arrivals = Vec::new();
     }
 
     /// Adds a name to the listing under way, in whatever order and as often as the directory says.
@@ -116,6 +119,7 @@ impl Names {
         names.sort_unstable();
         let mut moved = vec![0; self.known.len() + count];
         let mut merged: Vec<Known> = Vec::with_capacity(moved.len());
+        let is_first = self.known.is_empty();
         let mut known = std::mem::take(&mut self.known).into_iter().zip(0..).peekable();
         for (name, before) in names {
             while let Some((other, before)) = known.next_if(|(known, _)| known.name.as_bytes() < name) {
@@ -124,7 +128,11 @@ impl Names {
             }
             // A directory may show a name twice when it is renamed while being listed.
             if merged.last().is_none_or(|last| last.name.as_bytes() != name) {
-                merged.push(Known { name: FileName::from(OsStr::from_bytes(name)), listed: true, absent: false });
+                let name = FileName::from(OsStr::from_bytes(name));
+                if !is_first {
+                    self.arrivals.push(name.clone());
+                }
+                merged.push(Known { name, listed: true, absent: false });
             }
             moved[before] = merged.len() as u32 - 1;
         }
@@ -135,6 +143,12 @@ impl Names {
         merged.shrink_to_fit();
         self.known = merged;
         moved
+    }
+
+    /// The names that came with the last listing, sorted. None where none was known before: nothing is to be told of them
+    /// that would have to wait for the others.
+    pub(super) fn take_arrivals(&mut self) -> Vec<FileName> {
+        std::mem::take(&mut self.arrivals)
     }
 
     /// All known names, sorted by their bytes.

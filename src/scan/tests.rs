@@ -48,7 +48,8 @@ impl Fixture {
     fn try_scan(&mut self) -> Result<Directory, Error> {
         self.now += Duration::from_secs(1);
         let directory = self.scanner.open()?;
-        self.scanner.scan(&directory, self.now, &mut self.listing)?;
+        let begun = self.scanner.begin(&directory, self.now)?;
+        self.scanner.finish(&directory, &begun, &mut self.listing)?;
         Ok(directory)
     }
 
@@ -245,7 +246,9 @@ fn what_changes_during_a_listing_has_the_directory_listed_again() {
     // As if the listing that comes now had begun before this.
     fixture.change(|| drop(File::create(fixture.path("a.json")).unwrap()));
     fixture.scanner.relied_on();
-    fixture.scanner.list(&directory, fixture.now, true, &mut fixture.listing).unwrap();
+    let begun = Begun { now: fixture.now, quiet: true, relied_on: None, arrivals: Vec::new() };
+    fixture.scanner.list(&directory).unwrap();
+    fixture.scanner.finish(&directory, &begun, &mut fixture.listing).unwrap();
     assert!(!fixture.listing.certain);
     assert!(fixture.lists());
     assert!(!fixture.lists());
@@ -303,6 +306,37 @@ fn a_name_that_comes_after_settling_is_seen() {
     fixture.settle();
     fixture.change(|| fs::rename(fixture.path("a.json"), fixture.path("c.json")).unwrap());
     assert_eq!(fixture.names(), ["b.json", "c.json"]);
+}
+
+#[test]
+fn what_comes_is_seen_before_the_rest() {
+    let mut fixture = Fixture::new();
+    let arrivals = |fixture: &mut Fixture| {
+        fixture.now += Duration::from_secs(1);
+        let directory = fixture.scanner.open().unwrap();
+        let begun = fixture.scanner.begin(&directory, fixture.now).unwrap();
+        fixture.scanner.finish(&directory, &begun, &mut fixture.listing).unwrap();
+        begun.arrivals.iter().map(|it| (it.name.to_str().unwrap().to_owned(), it.seen)).collect::<Vec<_>>()
+    };
+    fs::write(fixture.path("b.json"), "1").unwrap();
+    assert_eq!(arrivals(&mut fixture), [], "what is listed first comes as a whole");
+    fs::write(fixture.path("c.json"), "22").unwrap();
+    fs::write(fixture.path("a.json"), "333").unwrap();
+    let came = arrivals(&mut fixture);
+    assert_eq!(
+        came.iter().map(|(name, seen)| (name.as_str(), size(*seen))).collect::<Vec<_>>(),
+        [("a.json", 3), ("c.json", 2)]
+    );
+    for _ in 0..8 {
+        assert_eq!(arrivals(&mut fixture), [], "once");
+    }
+    fixture.change(|| fs::rename(fixture.path("a.json"), fixture.path("d.json")).unwrap());
+    assert_eq!(arrivals(&mut fixture)[0].0, "d.json");
+    // A listing that breaks off does not make the names of the next one come twice, nor not at all.
+    fixture.change(|| fs::write(fixture.path("e.json"), "").unwrap());
+    fixture.scanner.names.start();
+    fixture.scanner.names.push(b"e.json");
+    assert_eq!(arrivals(&mut fixture), [("e.json".into(), fixture.listing.entries[3].seen)]);
 }
 
 #[test]
@@ -390,7 +424,9 @@ fn a_listing_is_not_taken_at_its_word_when_the_directory_changed_meanwhile() {
     let directory = Directory::open(&fixture.dir).unwrap();
     let (now, scanner) = (fixture.now, &mut fixture.scanner);
     scanner.relied_on();
-    scanner.list(&directory, now, true, &mut fixture.listing).unwrap();
+    let begun = Begun { now, quiet: true, relied_on: None, arrivals: Vec::new() };
+    scanner.list(&directory).unwrap();
+    scanner.finish(&directory, &begun, &mut fixture.listing).unwrap();
     assert_eq!(fixture.listing.entries.len(), 3);
     assert!(fixture.lists());
 }
@@ -418,7 +454,8 @@ fn files_that_are_replaced_all_the_time_are_never_missing() {
         let deadline = Instant::now() + Duration::from_millis(200);
         while Instant::now() < deadline {
             let directory = scanner.open().unwrap();
-            scanner.scan(&directory, Instant::now(), &mut listing).unwrap();
+            let begun = scanner.begin(&directory, Instant::now()).unwrap();
+            scanner.finish(&directory, &begun, &mut listing).unwrap();
             let shown = listing.entries.iter().map(|entry| &*entry.name);
             assert!(shown.eq(names.iter().map(OsStr::new)), "{:?}", listing.entries);
             assert!(listing.entries.iter().all(|entry| matches!(entry.seen, Seen::File(_))));
@@ -469,7 +506,7 @@ fn a_directory_that_is_deleted_while_open_is_an_error() {
     let mut fixture = Fixture::new();
     let directory = Directory::open(&fixture.dir).unwrap();
     fs::remove_dir(&fixture.dir).unwrap();
-    let error = fixture.scanner.list(&directory, fixture.now, false, &mut fixture.listing).unwrap_err();
+    let error = fixture.scanner.list(&directory).unwrap_err();
     assert!(error.to_string().contains("cannot list the directory: "), "{error}");
     assert_eq!(error.io_error().unwrap().raw_os_error(), Some(Errno::NOENT.raw_os_error()));
 }

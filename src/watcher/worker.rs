@@ -234,7 +234,9 @@ impl Worker {
                 _ => None,
             };
             let complete = matches!(scan, Some(Ok(_)));
-            self.read(scan.and_then(Result::ok));
+            let directory = scan.and_then(Result::ok);
+            self.read(directory.as_ref());
+            drop(directory);
             self.check_processes();
             if self.shared.is_stopped() {
                 return;
@@ -280,7 +282,13 @@ impl Worker {
             self.bring_back(directory);
         }
         let scan = opened.and_then(|directory| {
-            self.scanner.scan(&directory, began, &mut self.listing)?;
+            let begun = self.scanner.begin(&directory, began)?;
+            // What is new is told before all that is known is looked at again.
+            if self.core.handle_arrivals(Instant::now(), &begun.arrivals) {
+                self.read(Some(&directory));
+                self.tell();
+            }
+            self.scanner.finish(&directory, &begun, &mut self.listing)?;
             Ok(directory)
         });
         if self.shared.is_stopped() {
@@ -311,20 +319,25 @@ impl Worker {
     }
 
     /// Reads all that is due, out of the directory that was just listed if there is one.
-    fn read(&mut self, mut directory: Option<Directory>) {
+    fn read(&mut self, directory: Option<&Directory>) {
         // What comes due meanwhile is for the next round: whoever cannot be read at once must not keep the others waiting.
         let now = Instant::now();
+        let mut own = None;
         while let Some((id, name)) = self.core.poll_read(now) {
             if self.shared.is_stopped() {
                 return;
             }
-            let opened = match directory.take() {
-                Some(opened) => Ok(opened),
-                None => Directory::open_trusted(&self.settings.runtime_dir, self.settings.trust.as_ref()),
-            };
-            match opened {
-                Ok(opened) => self.read_file(directory.insert(opened), id, &name),
-                Err(error) => self.core.handle_exhausted(id, error),
+            if directory.is_none() && own.is_none() {
+                match Directory::open_trusted(&self.settings.runtime_dir, self.settings.trust.as_ref()) {
+                    Ok(opened) => own = Some(opened),
+                    Err(error) => {
+                        self.core.handle_exhausted(id, error);
+                        continue;
+                    }
+                }
+            }
+            if let Some(opened) = directory.or(own.as_ref()) {
+                self.read_file(opened, id, &name);
             }
         }
     }

@@ -197,17 +197,24 @@ impl Disk {
         if self.listing_fails {
             return Err(Error::new(ErrorKind::Io, "cannot list: simulated"));
         }
-        let entries = self.files.iter().map(|(name, file)| {
-            let seen = match (file.errno, &file.content) {
-                _ if self.contradicts => Seen::Vanished,
-                (Some(errno), _) => Seen::Failed(errno),
-                (None, Content::Bytes(_)) => Seen::File(file.stamp),
-                (None, Content::Other(kind)) => Seen::Other(*kind),
-                (None, Content::Dangling) => Seen::Absent,
-            };
-            Entry { name: name.clone(), seen }
-        });
+        let entries = self.files.keys().map(|name| Entry { name: name.clone(), seen: self.look_at(name) });
         Ok(Listing { entries: entries.collect(), certain: false })
+    }
+
+    /// What is under the names of a listing by now.
+    pub(super) fn look_again(&self, listing: &Listing) -> Listing {
+        let entries = listing.entries.iter().map(|it| Entry { name: it.name.clone(), seen: self.look_at(&it.name) });
+        Listing { entries: entries.collect(), certain: listing.certain }
+    }
+
+    fn look_at(&self, name: &FileName) -> Seen {
+        let Some(file) = self.files.get(name).filter(|_| !self.contradicts) else { return Seen::Vanished };
+        match (file.errno, &file.content) {
+            (Some(errno), _) => Seen::Failed(errno),
+            (None, Content::Bytes(_)) => Seen::File(file.stamp),
+            (None, Content::Other(kind)) => Seen::Other(*kind),
+            (None, Content::Dangling) => Seen::Absent,
+        }
     }
 
     /// `None` is exhaustion.

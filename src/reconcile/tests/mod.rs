@@ -5,6 +5,8 @@
 #[cfg(test)]
 mod announcements;
 #[cfg(test)]
+mod arrivals;
+#[cfg(test)]
 mod bounded;
 mod disk;
 #[cfg(test)]
@@ -28,7 +30,7 @@ use super::{Document, Fault, Parcel, Reconciler, Taken, Ticket};
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind};
 use crate::event::{HandoffEvent, RemovedReason};
-use crate::listing::{Life, OtherKind};
+use crate::listing::{Entry, FileName, Life, Listing, OtherKind};
 use crate::payload::Handoff;
 
 use disk::{Content, Disk, doc, not_ready, with_pid};
@@ -86,6 +88,10 @@ struct World {
     /// The files that were deleted because their messages were taken.
     deleted: Vec<String>,
     reads: u32,
+    /// What is new is told before the rest is looked at, as in the scanning thread.
+    arrives: bool,
+    /// The names of the last listing.
+    listed: BTreeSet<FileName>,
     /// How often the host refused something.
     refusals: u32,
     /// Every good document that ever was under a name, and what it says.
@@ -129,6 +135,8 @@ impl World {
             before_deletion: Vec::new(),
             deleted: Vec::new(),
             reads: 0,
+            arrives: true,
+            listed: BTreeSet::new(),
             refusals: 0,
             written: BTreeMap::new(),
             looks: 0,
@@ -142,7 +150,10 @@ impl World {
         self.core.handle_timeout(self.now);
         if self.core.is_scan_due(self.now) {
             match self.disk.list() {
-                Ok(listing) => self.core.handle_listing(self.now, self.now, &listing),
+                Ok(listing) => {
+                    let listing = self.arrive(listing);
+                    self.core.handle_listing(self.now, self.now, &listing);
+                }
                 Err(error) => self.core.handle_scan_error(self.now, self.now, error),
             }
             for act in std::mem::take(&mut self.meanwhile) {
@@ -150,6 +161,45 @@ impl World {
             }
             self.remember();
         }
+        self.read();
+        while let Some((followed, pid)) = self.core.poll_process() {
+            self.looks += 1;
+            let process = self.disk.process(pid);
+            self.core.handle_process(followed, process);
+        }
+        // An acknowledgement wakes the thread, which may have room then.
+        loop {
+            self.tell();
+            if !self.delete_taken() {
+                break;
+            }
+        }
+    }
+
+    /// What is new is told before all that is known is looked at again; gives what is then seen under the listed names.
+    fn arrive(&mut self, listing: Listing) -> Listing {
+        let mut before =
+            std::mem::replace(&mut self.listed, listing.entries.iter().map(|it| it.name.clone()).collect());
+        let is_new = |entry: &&Entry| !before.remove(&entry.name);
+        let arrivals: Vec<Entry> = listing.entries.iter().filter(is_new).cloned().collect();
+        if !self.arrives || !self.core.handle_arrivals(self.now, &arrivals) {
+            return listing;
+        }
+        self.one_meanwhile();
+        self.read();
+        self.tell();
+        self.one_meanwhile();
+        self.disk.look_again(&listing)
+    }
+
+    fn one_meanwhile(&mut self) {
+        if !self.meanwhile.is_empty() {
+            self.meanwhile.remove(0)(&mut self.disk);
+            self.remember();
+        }
+    }
+
+    fn read(&mut self) {
         while let Some((id, name)) = self.core.poll_read(self.now) {
             self.reads += 1;
             match self.disk.read(&name) {
@@ -157,11 +207,9 @@ impl World {
                 None => self.core.handle_exhausted(id, Error::new(ErrorKind::Io, "too many open files: simulated")),
             }
         }
-        while let Some((followed, pid)) = self.core.poll_process() {
-            self.looks += 1;
-            let process = self.disk.process(pid);
-            self.core.handle_process(followed, process);
-        }
+    }
+
+    fn tell(&mut self) {
         while self.core.poll_registry().is_some() {}
         while let Some(ticket) = self.core.poll_revoke() {
             if let Some(place) = self.waiting.iter().position(|parcel| parcel.ticket == ticket) {
@@ -169,14 +217,8 @@ impl World {
                 self.core.handle_revoked(ticket);
             }
         }
-        // An acknowledgement wakes the thread, which may have room then.
-        loop {
-            while self.offer() {
-                self.take();
-            }
-            if !self.delete_taken() {
-                break;
-            }
+        while self.offer() {
+            self.take();
         }
     }
 

@@ -14,6 +14,7 @@ pub(super) struct Setup {
     /// Of the clock of the file system, in nanoseconds.
     pub(super) tick: i64,
     pub(super) notifies: bool,
+    pub(super) arrives: bool,
     pub(super) check_processes: bool,
     pub(super) interval: Duration,
     pub(super) settle_time: Duration,
@@ -23,6 +24,7 @@ pub(super) struct Setup {
 pub(super) const USUAL: Setup = Setup {
     tick: 1,
     notifies: false,
+    arrives: true,
     check_processes: false,
     interval: INTERVAL,
     settle_time: Duration::from_millis(1000),
@@ -39,7 +41,7 @@ impl Setup {
             mode,
             ..Settings::default()
         });
-        (world.disk.tick, world.disk.notifies) = (self.tick, self.notifies);
+        (world.disk.tick, world.disk.notifies, world.arrives) = (self.tick, self.notifies, self.arrives);
         world
     }
 }
@@ -260,6 +262,7 @@ pub(super) fn fuzz(bytes: &[u8]) {
     let setup = Setup {
         tick: [1, 4_000_000, 1_000_000_000, 2_000_000_000][clock % 4],
         notifies: clock & 4 > 0,
+        arrives: settings & 128 > 0,
         check_processes: clock & 8 > 0,
         interval: ms([1000, 10, 200, 5000][settings % 4]),
         settle_time: ms([1000, 0, 100, 3000][settings / 4 % 4]),
