@@ -7,6 +7,8 @@
  * Prints the processor time of one poll: {"cpu_us": ...}.
  * floor detection DIR INTERVAL_MS COUNT
  *   A child renames COUNT files into the directory; the parent lists and looks, and reads what is new.
+ * floor instant DIR 20 COUNT
+ *   The same, but the parent waits for inotify to say that a file was renamed to its name, and reads it.
  * Prints the times from each rename to the bytes: {"latencies_us": [...]}. */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -15,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -69,11 +72,11 @@ static void look(int dir, const char *name) {
 }
 
 /* The producer: pauses that fall into all phases of the interval. */
-static void produce(int dir, double interval_ms) {
+static void produce(int dir, double interval_ms, double least_us) {
     char text[256], name[64];
     for (long number = 0; number < count; number++) {
         double phase = (double)number * 0.618034;
-        double pause_us = (phase - (double)(long)phase) * interval_ms * 1e3 + 2000;
+        double pause_us = (phase - (double)(long)phase) * interval_ms * 1e3 + least_us;
         int file = openat(dir, ".r0.tmp", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
         int length = snprintf(text, sizeof text, "{\"pool_id\":\"measured\",\"replica_id\":\"r%ld\",\"url\":\"http://h\"}", number);
         snprintf(name, sizeof name, "measured-r%ld.json", number);
@@ -135,6 +138,17 @@ static void poll_once(int dir, int skip) {
     list(dir, 1);
 }
 
+/* Waits for the next notifications; reads what they are about. */
+static void notified(int inotify, int dir) {
+    _Alignas(struct inotify_event) static char events[64 * 1024];
+    long filled = read(inotify, events, sizeof events);
+    for (long at = 0; at < filled;) {
+        struct inotify_event *event = (struct inotify_event *)(events + at);
+        at += (long)sizeof *event + event->len;
+        if (event->len > 0 && is_handoff(event->name)) detect(dir, event->name);
+    }
+}
+
 static double cpu_us(void) {
     struct timespec time;
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
@@ -148,14 +162,21 @@ int main(int argc, char **argv) {
     int dir = open(argv[2], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (dir < 0) return 1;
     struct timespec pause = {interval / 1000, interval % 1000 * 1000000};
-    if (strcmp(argv[1], "detection") == 0) {
+    int instant = strcmp(argv[1], "instant") == 0;
+    if (instant || strcmp(argv[1], "detection") == 0) {
+        int inotify = inotify_init1(IN_CLOEXEC);
         double end = now_us() + 60e6;
         count = polls;
         renamed = mmap(NULL, (size_t)count * sizeof *renamed, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
         latencies = calloc((size_t)count, sizeof *latencies);
         if (renamed == MAP_FAILED || latencies == NULL) return 1;
-        if (fork() == 0) produce(dir, (double)interval);
+        if (instant && inotify_add_watch(inotify, argv[2], IN_MOVED_TO) < 0) return 1;
+        if (fork() == 0) produce(dir, (double)interval, instant ? 8000 : 2000);
         while (!found_all() && now_us() < end) {
+            if (instant) {
+                notified(inotify, dir);
+                continue;
+            }
             nanosleep(&pause, NULL);
             poll_once(dir, 0);
         }

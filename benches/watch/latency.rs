@@ -134,16 +134,23 @@ fn peers(bench: &Bench, rows: &mut Rows) {
     }
 }
 
-/// Instant mode at the default interval, against notify's inotify watcher, which reads and parses as well.
+/// Instant mode at the default interval, against notify's inotify watcher, which reads and parses as well; and the floor, a
+/// C program that waits for inotify and reads.
 pub(crate) fn instant(bench: &Bench, rows: &mut Rows) {
-    let Some(ours) = start(bench, Who::Ours, "instant", 1000, 10, 500) else { return };
-    let ours = ours.started.latencies();
-    let notify = start(bench, Who::Rust("notify-inotify"), "detection", 1000, 10, 500);
-    let peers =
-        notify.map_or_else(String::new, |case| format!("notify-inotify {}", figures(&case.started.latencies())));
+    let latencies = |who, role, interval| Some(start(bench, who, role, interval, 10, 500)?.started.latencies());
+    let Some(ours) = latencies(Who::Ours, "instant", 1000) else { return };
+    let notify = latencies(Who::Rust("notify-inotify"), "detection", 1000);
+    let floor = latencies(Who::Floor, "instant", 20);
+    let peers: Vec<_> = [("notify-inotify", &notify), ("C", &floor)]
+        .into_iter()
+        .filter_map(|(name, sorted)| Some(format!("{name} {}", figures(sorted.as_ref()?))))
+        .collect();
     let (p50, p99) = (quantile(&ours, 0.5), quantile(&ours, 0.99));
-    rows.add("instant mode at 1000 ms, p50", p50, 0.05, " ms", peers.clone());
-    rows.add("instant mode at 1000 ms, p99", p99, 0.2, " ms", peers);
+    rows.add("instant mode at 1000 ms, p50", p50, 0.05, " ms", peers.join("; "));
+    rows.add("instant mode at 1000 ms, p99", p99, 0.2, " ms", peers.join("; "));
+    if let Some(notify) = notify {
+        rows.add("the same, to that of notify-inotify", p99 / quantile(&notify, 0.99), 1.0, "", String::new());
+    }
 }
 
 pub(crate) fn stop(bench: &Bench, rows: &mut Rows) {
