@@ -59,7 +59,7 @@ const BUFFER_BYTES: usize = 32 * 1024;
 ///   been left alone: one that changes while it is being listed may fail to show a file that is replaced just then.
 /// - Names are sorted by their bytes and occur once; a name that stays keeps its `Arc`.
 /// - What is said of a file was so at some time during the scan, not all of it at the same time.
-/// - Nothing is allocated in a scan that finds no new name.
+/// - Nothing is allocated in a scan that finds the same names.
 ///
 /// After an error the next scan starts afresh, with the same interned names.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! The scanner against a real file system, under a clock of the tests' own.
 
 use super::*;
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::os::unix::ffi::OsStringExt;
@@ -255,6 +256,20 @@ fn what_changes_during_a_listing_has_the_directory_listed_again() {
 }
 
 #[test]
+fn a_change_in_the_tick_that_has_not_ended_may_be_followed_by_others() {
+    thread_local!(static NOW: std::cell::Cell<Moment> = const { std::cell::Cell::new(Moment::FIRST) });
+    let mut fixture = Fixture::new();
+    fixture.scanner.ticks = || NOW.get();
+    let changed = stamp(&Directory::open(&fixture.dir).unwrap().stat().unwrap()).ctime;
+    for (after, settles) in [(-1, false), (0, false), (1, true)] {
+        NOW.set(changed.after(after));
+        fixture.scanner.watched = None;
+        assert!(fixture.lists());
+        assert_eq!(fixture.listing.certain, settles, "{after} ns after the change");
+    }
+}
+
+#[test]
 fn the_clock_decides_and_not_the_number_of_scans() {
     let mut fixture = Fixture::new();
     for _ in 0..100 {
@@ -462,6 +477,53 @@ fn files_that_are_replaced_all_the_time_are_never_missing() {
         }
         stop.store(true, Ordering::Relaxed);
         writer.join().unwrap();
+    }
+}
+
+/// Whatever the file system and the phase of its clock: what has changed by then is in the next scan. Changes and scans in
+/// turns, many within one tick.
+#[test]
+fn every_change_is_seen_by_the_next_scan() {
+    for root in [std::env::temp_dir(), PathBuf::from("/dev/shm")] {
+        let Ok(dir) = tempfile::tempdir_in(root) else { continue };
+        let path = |name: &str| dir.path().join(name);
+        let (mut scanner, mut listing) = (Scanner::new(dir.path().to_owned(), true), Listing::default());
+        let mut names = BTreeSet::new();
+        let (mut scans, mut arrived) = (0, 0);
+        for round in 0..2000_u32 {
+            let name = format!("{:02}.json", round.wrapping_mul(2_654_435_761) % 40);
+            match round % 4 {
+                _ if names.remove(&name) => fs::remove_file(path(&name)).unwrap(),
+                1 => {
+                    File::create(path("tmp")).unwrap();
+                    fs::rename(path("tmp"), path(&name)).unwrap();
+                    names.insert(name);
+                }
+                _ => {
+                    File::create(path(&name)).unwrap();
+                    names.insert(name);
+                }
+            }
+            if round % 5 == 0 {
+                // Now and then the clock ticks before the next scan, and a listing can be relied upon.
+                std::thread::sleep(Duration::from_micros(u64::from(round % 83) * 60));
+            }
+            for _ in 0..1 + round % 3 {
+                let directory = scanner.open().unwrap();
+                let begun = scanner.begin(&directory, Instant::now()).unwrap();
+                scanner.finish(&directory, &begun, &mut listing).unwrap();
+                let shown: Vec<_> = listing.entries.iter().map(|entry| entry.name.to_str().unwrap()).collect();
+                assert!(names.iter().eq(&shown), "{round}: {shown:?} instead of {names:?}");
+                scans += 1;
+                arrived += begun.arrivals.len();
+            }
+        }
+        assert!(arrived > 100, "{arrived} arrived");
+        let directory = scanner.open().unwrap();
+        if keeps_its_stamp(&directory, &scanner.stamp(&directory).unwrap().0) {
+            let listings = scanner.listings();
+            assert!(listings + 20 < scans, "{listings} listings in {scans} scans");
+        }
     }
 }
 
