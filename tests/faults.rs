@@ -179,8 +179,6 @@ impl Case {
     fn times(&self) -> usize {
         match self.span {
             Span::Once(_) | Span::Lasting => 1,
-            // rustix then asks once more whether there is such a call at all, and if not, never again.
-            Span::Thrice if self.call == "statx" && self.setup != Setup::Processes => 2,
             Span::Thrice => 3,
         }
     }
