@@ -181,6 +181,20 @@ impl Running {
         kill_process(Pid::from_child(&self.child), signal).expect("it is there");
     }
 
+    /// Gives it that signal until it ends: the first may come before it listens to any.
+    #[track_caller]
+    pub(crate) fn end_by(&mut self, signal: Signal) -> ExitStatus {
+        let started = Instant::now();
+        loop {
+            self.signal(signal);
+            if let Some(status) = self.child.try_wait().expect("a child") {
+                return status;
+            }
+            assert!(started.elapsed() < DEADLINE, "it does not end");
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     /// Waits for the end, and says how long it took.
     #[track_caller]
     pub(crate) fn end(&mut self) -> (ExitStatus, Duration) {

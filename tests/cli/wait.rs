@@ -1,5 +1,6 @@
 //! `wait`.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -74,7 +75,10 @@ fn one_that_says_it_is_not_ready_is_not_ready() {
 fn an_interrupt_ends_it_as_it_ends_any_command() {
     use std::os::unix::process::ExitStatusExt;
     let place = Place::new();
-    let mut wait = Running::start(command(["wait", "--pool", "p"]).arg(place.path()));
-    wait.signal(Signal::INT);
-    assert_eq!(wait.end().0.signal(), Some(Signal::INT.as_raw()));
+    // What ignores interrupts, as a shell does for its background jobs, hands that on.
+    let direct = command(["wait", "--pool", "p"]);
+    let mut wait = Command::new("env");
+    wait.arg("--default-signal=INT").arg(direct.get_program()).args(direct.get_args()).arg(place.path());
+    let mut wait = Running::start(&mut wait);
+    assert_eq!(wait.end_by(Signal::INT).signal(), Some(Signal::INT.as_raw()));
 }
