@@ -92,7 +92,6 @@ impl Moment {
     const START: NonZeroI64 = NonZeroI64::new(1).expect("BUG: 1 is not 0");
 
     /// Earlier than any other.
-    #[cfg(any(test, not(any(target_os = "linux", target_os = "android"))))]
     pub(crate) const FIRST: Self = Self(NonZeroI64::MIN);
 
     /// Later than any other.

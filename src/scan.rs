@@ -10,10 +10,16 @@
 //! A listing is relied upon until the stamp of the directory changes, if the stamp was *settled* when the listing began:
 //! whatever changed later would have given the directory another one. That is known in one of two ways.
 //!
-//! The clock by which the file systems of this kernel stamp had ticked since: it read later, after the stamp S was seen
-//! and before the names were listed, than the time of change in S. A name that changed
-//! - before the clock was read may have left the stamp at S, but it changed before the listing, which shows it;
-//! - after that has given the directory a time that is not before that reading, and so not the one in S.
+//! The clock by which the file systems of this kernel stamp had ticked since: read before the directory was opened, it was
+//! later than the time of change in the stamp S, which was seen after that and before the names were listed. A name that
+//! changed
+//! - before the clock was read may have left the stamp at S, but the listing shows it;
+//! - after that has given the directory a time that differs from that in S. Had that been before S was seen, it would not
+//!   have been S. So it is seen by the next `fstat`.
+//!
+//! Before it was *opened*, as on btrfs a directory shows, as long as it is open, only the names that it had by then. And
+//! this is enough to rely on a listing, not to take it at its word where it does not show a name that was known: what left a
+//! moment ago may be back.
 //!
 //! Or the stamp had been the same for longer than the coarsest clock of a file system ticks, which counts where the clock
 //! was set back and the time in S lies ahead. Let it have been S at the time f, and S again at the time m, more than
@@ -77,6 +83,8 @@ pub(crate) struct Scanner {
     trusts: fn(&Directory, &Stamp) -> bool,
     /// [`ticks`]; tests have a clock of their own.
     ticks: fn() -> Moment,
+    /// What that was before the directory was opened.
+    opened: Moment,
 }
 
 /// The directory as it was last seen.
@@ -92,12 +100,21 @@ struct Watched {
     relied_on: Option<Instant>,
 }
 
+/// For how long the directory has been left alone, as far as its stamp tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Quiet {
+    Unknown,
+    /// For a tick of the clock: its stamp has settled.
+    Settled,
+    /// For longer than [`SETTLE`].
+    Lasting,
+}
+
 /// A scan that has begun: the names are known, and not yet what is under them.
 #[derive(Debug)]
 pub(crate) struct Begun {
     now: Instant,
-    /// The stamp of the directory had settled.
-    quiet: bool,
+    quiet: Quiet,
     /// When the listing began that stands for one of this scan.
     relied_on: Option<Instant>,
     /// What came since the last listing.
@@ -118,6 +135,7 @@ impl Scanner {
             stop: Arc::default(),
             trusts: keeps_its_stamp,
             ticks,
+            opened: Moment::FIRST,
         }
     }
 
@@ -137,6 +155,7 @@ impl Scanner {
     /// [`ErrorKind::Io`](crate::ErrorKind::Io) when it cannot be opened,
     /// [`ErrorKind::Untrusted`](crate::ErrorKind::Untrusted) when the policy does not trust it.
     pub(crate) fn open(&mut self) -> Result<Directory, Error> {
+        self.opened = (self.ticks)();
         Directory::open_trusted(&self.path, self.trust.as_ref()).inspect_err(|_| self.rely_on(None))
     }
 
@@ -149,7 +168,8 @@ impl Scanner {
     pub(crate) fn begin(&mut self, directory: &Directory, now: Instant) -> Result<Begun, Error> {
         let quiet = self.observe(directory, now).inspect_err(|_| self.rely_on(None))?;
         // Whatever fails from here on: the next scan lists.
-        let relied_on = self.relied_on().filter(|began| quiet && now.saturating_duration_since(*began) < RELY);
+        let is_settled = quiet >= Quiet::Settled;
+        let relied_on = self.relied_on().filter(|began| is_settled && now.saturating_duration_since(*began) < RELY);
         if relied_on.is_none() {
             self.list(directory)?;
         }
@@ -168,7 +188,7 @@ impl Scanner {
         let vanished = self.look(directory, listing)?;
         if begun.relied_on.is_some() {
             if !vanished {
-                listing.certain = true;
+                listing.certain = begun.quiet == Quiet::Lasting;
                 self.rely_on(begun.relied_on);
                 return Ok(());
             }
@@ -177,7 +197,7 @@ impl Scanner {
         }
         // What changed meanwhile may have been missed, and there need not be another stamp to come that shows it.
         let is_as_it_was = Some(self.stamp(directory)?) == self.watched.as_ref().map(|watched| watched.stamp);
-        let quiet = begun.quiet && is_as_it_was;
+        let quiet = begun.quiet == Quiet::Lasting && is_as_it_was;
         listing.certain = quiet && self.trusts_stamp(directory);
         if self.names.has_unlisted() {
             // A file that is replaced during the listing may be missed: a file system may put its new entry at a place
@@ -188,7 +208,7 @@ impl Scanner {
             listing.entries.retain(|_| known.next().is_some_and(|known| known.stays(quiet)));
             self.names.forget(quiet);
         }
-        if listing.certain {
+        if begun.quiet >= Quiet::Settled && is_as_it_was && self.trusts_stamp(directory) {
             self.rely_on(Some(begun.now));
         }
         Ok(())
@@ -200,20 +220,20 @@ impl Scanner {
         self.listings
     }
 
-    /// Looks at the directory itself; says whether its stamp has settled.
-    fn observe(&mut self, directory: &Directory, now: Instant) -> Result<bool, Error> {
+    /// Looks at the directory itself.
+    fn observe(&mut self, directory: &Directory, now: Instant) -> Result<Quiet, Error> {
         let stamp = self.stamp(directory)?;
-        let lasted = match &mut self.watched {
+        match &mut self.watched {
             Some(watched) if watched.stamp == stamp => {
                 let since = *watched.since.get_or_insert(now);
-                now.saturating_duration_since(since) > SETTLE
+                if now.saturating_duration_since(since) > SETTLE {
+                    return Ok(Quiet::Lasting);
+                }
             }
-            _ => {
-                self.watched = Some(Watched { stamp, since: None, trusted: None, relied_on: None });
-                false
-            }
-        };
-        Ok(lasted || self.trusts_stamp(directory) && stamp.0.ctime < (self.ticks)())
+            _ => self.watched = Some(Watched { stamp, since: None, trusted: None, relied_on: None }),
+        }
+        let has_settled = stamp.0.ctime < self.opened && self.trusts_stamp(directory);
+        Ok(if has_settled { Quiet::Settled } else { Quiet::Unknown })
     }
 
     /// The stamp of the directory, and its number of links.

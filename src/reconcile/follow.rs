@@ -3,7 +3,7 @@
 //! In: a [`Step`], and what the file was before it. Out: nothing but changes of the [`Reconciler`].
 
 use super::Reconciler;
-use super::file::{File, Rank, Step};
+use super::file::{Document, File, Rank, Step};
 use super::outbox::Subject;
 use super::table::{FileId, ReplicaId};
 use crate::error::Error;
@@ -88,10 +88,14 @@ impl Reconciler {
         Some(replica)
     }
 
-    /// Whether the replica that a file claims is claimed by another one.
-    pub(super) fn is_claimed_elsewhere(&self, id: FileId) -> bool {
-        let replica = self.files.get(id).and_then(|file| self.replicas.get(file.replica?));
-        replica.is_some_and(|replica| replica.claims().len() > 1)
+    /// Whether what came with a listing can be followed before the rest of that is looked at: nothing has spoken of its
+    /// replica yet, as far as is remembered.
+    pub(super) fn can_go_first(&mut self, document: &Document) -> bool {
+        let Document::Content { handoff: Ok(handoff), .. } = document else { return false };
+        let is_known = self.replicas.find(&ReplicaKey(handoff.clone())).is_some();
+        // Its file may just have been given another name; or both came, and which one counts is told with the rest.
+        self.relist |= is_known;
+        !is_known
     }
 
     pub(super) fn gone(&mut self, id: FileId, before: Before) {

@@ -33,7 +33,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::Settings;
 use crate::error::Error;
-use crate::listing::{Entry, FileName, Listing, Moment};
+use crate::listing::{Entry, FileName, Listing, Moment, Seen};
 use crate::payload::{ContentHash, Handoff};
 use crate::replica::ReplicaKey;
 
@@ -130,7 +130,7 @@ pub(crate) struct Reconciler {
     round_open: bool,
     /// A read between two listings ended a claim: what has come in its place is to be seen before that is told.
     relist: bool,
-    /// A listing is under way: of what came with it the reads are made already.
+    /// A listing is under way, and what came with it is read first.
     arriving: bool,
     availability: Availability,
     sync: Sync,
@@ -170,18 +170,21 @@ impl Reconciler {
 
     // ---- what came in ----
 
-    /// Names that no listing had before, of one that is under way. What nothing else speaks of need not wait for the rest:
-    /// a look at all that is known takes long where it is much. Says whether there is anything to be read before the rest.
+    /// Names that no listing had before, of one that is under way. A replica of which nothing was known yet need not wait for
+    /// the rest: a look at all files takes long where there are many. What the others say by now is told after that, as if
+    /// they had been written after it. Says whether there is anything to be read before the rest.
     pub(crate) fn handle_arrivals(&mut self, now: Instant, arrivals: &[Entry]) -> bool {
         // One message may be older than another that is not seen yet. And what is unavailable comes back as a whole.
         let is_steady = self.availability.error.is_none() && !matches!(self.sync, Sync::Unlisted);
-        if arrivals.is_empty() || self.announcements.is_some() || !is_steady {
+        if self.announcements.is_some() || !is_steady {
             return false;
         }
+        // Whatever else there is waits for the listing.
+        let arrivals: Vec<&Entry> = arrivals.iter().filter(|it| matches!(it.seen, Seen::File(_))).collect();
         self.arriving = true;
         let mut steps = Vec::with_capacity(arrivals.len());
         let settle_time = self.settle_time;
-        let created = self.files.add(arrivals, |entry| {
+        let created = self.files.add(&arrivals, |entry| {
             let mut file = File::new(entry.name.clone(), now, false);
             steps.push((Before::of(&file), file.seen(now, entry.seen, settle_time, true)));
             file
@@ -255,6 +258,9 @@ impl Reconciler {
 
     /// A read that ran from `began` to `now`.
     pub(crate) fn handle_document(&mut self, began: Instant, now: Instant, id: FileId, document: Document) {
+        if self.arriving && !self.can_go_first(&document) {
+            return self.postpone(id);
+        }
         let Some(file) = self.files.get_mut(id) else { return };
         let before = Before::of(file);
         let handoff = file.version.as_ref().map(|version| version.handoff.clone());
@@ -267,8 +273,6 @@ impl Reconciler {
             self.schedule.scan_by(now);
         }
         self.follow(id, before, step);
-        // What else claims the replica has not been looked at yet: the file may just have been given another name.
-        self.relist |= self.arriving && accepted && self.is_claimed_elsewhere(id);
         let Some(file) = self.files.get(id) else { return };
         if !file.is_undecided() {
             match file.racy_look(now) {
@@ -347,7 +351,7 @@ impl Reconciler {
 
     /// The next file to read.
     pub(crate) fn poll_read(&mut self, now: Instant) -> Option<(FileId, FileName)> {
-        while let Some(id) = self.reads.pop_front().or_else(|| self.schedule.pop_read(now)) {
+        while let Some(id) = self.reads.pop_front().or_else(|| self.pop_scheduled_read(now)) {
             if let Some(file) = self.files.get(id) {
                 return Some((id, file.name.clone()));
             }
@@ -357,6 +361,10 @@ impl Reconciler {
             self.differs(Subject::Availability);
         }
         None
+    }
+
+    fn pop_scheduled_read(&mut self, now: Instant) -> Option<FileId> {
+        if self.arriving { None } else { self.schedule.pop_read(now) }
     }
 
     /// The next registry entry that is another one now.

@@ -76,11 +76,11 @@ impl Files {
     }
 
     /// Makes a file with `create` for each of these names, sorted, that is not known; gives the ids of those.
-    pub(super) fn add(&mut self, entries: &[Entry], create: impl FnMut(&Entry) -> File) -> Vec<FileId> {
+    pub(super) fn add(&mut self, entries: &[&Entry], create: impl FnMut(&Entry) -> File) -> Vec<FileId> {
         self.forget_removed();
         let name = |id: &FileId| self.files.get(*id).map(|file| &file.name);
-        let place = |entry: &'_ Entry| self.order.binary_search_by(|id| name(id).cmp(&Some(&entry.name))).err();
-        let created = entries.iter().filter_map(|entry| Some((place(entry)?, entry))).collect();
+        let place = |entry: &Entry| self.order.binary_search_by(|id| name(id).cmp(&Some(&entry.name))).err();
+        let created = entries.iter().filter_map(|entry| Some((place(entry)?, *entry))).collect();
         self.insert(created, create)
     }
 

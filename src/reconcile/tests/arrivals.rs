@@ -72,18 +72,98 @@ fn a_file_that_goes_again_before_the_look_is_told_as_gone() {
 }
 
 #[test]
-fn a_scan_that_breaks_off_holds_nothing_back() {
+fn of_two_that_come_the_winner_is_told_first() {
+    let mut world = world();
+    for (name, text) in [("b.json", "v2"), ("c.json", "v3"), ("d.json", "v4")] {
+        world.disk.replace(name, &doc("p", "r1", text));
+        world.pass(world.now + ms(1));
+    }
+    let listing = world.begin_scan();
+    assert_eq!(world.heard(), Vec::<String>::new());
+    world.core.handle_listing(world.now, world.now, &listing);
+    world.run(ms(0));
+    assert_eq!(world.heard(), ["ready r1 v4", "conflict d.json b.json c.json"]);
+}
+
+#[test]
+fn a_scan_that_breaks_off_makes_nothing_up() {
     let mut world = world();
     world.disk.replace("b.json", &doc("p", "r1", "v1"));
-    world.disk.replace("c.json", &doc("p", "r0", "v2"));
+    world.disk.rename("a.json", "c.json");
     world.begin_scan();
     assert_eq!(world.heard(), Vec::<String>::new(), "one of them waits, and the others with it");
     world.core.handle_scan_error(world.now, world.now, Error::new(ErrorKind::Io, "simulated"));
     world.tell();
-    // As far as it is known; and it is so.
-    assert_eq!(world.heard(), ["ready r1 v1", "conflict c.json a.json", "updated r0 v2", "unavailable"]);
+    assert_eq!(world.heard(), ["ready r1 v1", "unavailable"]);
     world.run(ms(5000));
-    assert_eq!(world.heard(), ["available"]);
+    assert_eq!(world.heard(), ["updated r0 v1", "available"]);
+}
+
+/// Missing in one listing and there again in the next one, in which another one came.
+#[test]
+fn what_was_missing_is_looked_at_first() {
+    let mut world = world();
+    world.disk.remove("a.json");
+    world.pass(world.core.poll_timeout());
+    world.round();
+    world.disk.replace("b.json", &doc("p", "r0", "v2"));
+    world.pass(world.now + ms(10));
+    world.disk.replace("a.json", &doc("p", "r0", "v3"));
+    world.run(ms(1100));
+    assert_eq!(world.heard(), ["updated r0 v3", "conflict a.json b.json"]);
+}
+
+#[test]
+fn a_replacement_under_another_name_has_its_latency() {
+    for moves_on in [false, true] {
+        let mut world = world();
+        world.host.mood = Mood::Sleeps;
+        world.disk.replace("b.json", &doc("p", "r0", "v2"));
+        if moves_on {
+            world.disk.replace("a.json", &doc("p", "r1", "v2"));
+        } else {
+            world.disk.remove("a.json");
+        }
+        world.run(ms(1100));
+        assert!(!world.waiting.is_empty());
+        assert!(world.waiting.iter().all(|parcel| parcel.changed.is_some()), "{:?}", world.waiting);
+    }
+}
+
+/// It vanished between the listing and the look; the look at all others took longer than it takes to confirm an absence.
+#[test]
+fn what_only_came_and_went_is_not_invalid() {
+    let mut world = World::with(Settings { settle_time: ms(0), ..Settings::default() }).settled();
+    world.disk.replace("b.json", &doc("p", "r1", "v1"));
+    let listing = world.disk.list().unwrap();
+    world.disk.remove("b.json");
+    let listing = world.disk.look_again(&listing);
+    assert!(!world.core.handle_arrivals(world.now, &listing.entries));
+    let began = world.now;
+    world.pass(world.now + 2 * crate::reconcile::file::CONFIRM);
+    world.core.handle_listing(began, world.now, &listing);
+    world.run(ms(2000));
+    assert_eq!(world.heard(), Vec::<String>::new());
+}
+
+/// The thread is late: a scan is due, and the second look at a file that changed. The two files have swapped their replicas.
+#[test]
+fn only_what_came_goes_first() {
+    let mut world = world();
+    world.disk.create("b.json", &doc("p", "r1", "v1"));
+    let mut world = world.settled();
+    world.disk.touch("a.json");
+    world.run(ms(1000));
+    world.pass(world.now + ms(2000));
+    world.disk.replace("a.json", &doc("p", "r1", "v2"));
+    world.disk.replace("b.json", &doc("p", "r0", "v2"));
+    world.disk.replace("c.json", &doc("p", "r2", "v2"));
+    let listing = world.disk.list().unwrap();
+    let came: Vec<Entry> = listing.entries.iter().filter(|it| it.name == disk::file("c.json")).cloned().collect();
+    assert!(world.core.handle_arrivals(world.now, &came));
+    world.read();
+    let changes: Vec<_> = std::iter::from_fn(|| world.core.poll_registry()).map(|it| it.replica).collect();
+    assert_eq!(changes.iter().map(|it| it.0.replica_id()).collect::<Vec<_>>(), ["r2"]);
 }
 
 #[test]
