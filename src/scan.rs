@@ -11,8 +11,8 @@
 //! whatever changed later would have given the directory another one. That is known in one of two ways.
 //!
 //! The clock by which the file systems of this kernel stamp had ticked since: read before the directory was opened, it was
-//! later than the time of change in the stamp S, which was seen after that and before the names were listed. A name that
-//! changed
+//! later than the time of change in the stamp S, which was seen after that and before the names were listed; and read once
+//! more after S was seen it had not been set back. A name that changed
 //! - before the clock was read may have left the stamp at S, but the listing shows it;
 //! - after that has given the directory a time that differs from that in S. Had that been before S was seen, it would not
 //!   have been S. So it is seen by the next `fstat`.
@@ -208,7 +208,9 @@ impl Scanner {
             listing.entries.retain(|_| known.next().is_some_and(|known| known.stays(quiet)));
             self.names.forget(quiet);
         }
-        if begun.quiet >= Quiet::Settled && is_as_it_was && self.trusts_stamp(directory) {
+        // A name that is still in doubt is decided by the next listings.
+        let is_settled = begun.quiet >= Quiet::Settled && is_as_it_was && !self.names.has_unlisted();
+        if is_settled && self.trusts_stamp(directory) {
             self.rely_on(Some(begun.now));
         }
         Ok(())
@@ -232,7 +234,7 @@ impl Scanner {
             }
             _ => self.watched = Some(Watched { stamp, since: None, trusted: None, relied_on: None }),
         }
-        let has_settled = stamp.0.ctime < self.opened && self.trusts_stamp(directory);
+        let has_settled = stamp.0.ctime < self.opened && self.opened <= (self.ticks)() && self.trusts_stamp(directory);
         Ok(if has_settled { Quiet::Settled } else { Quiet::Unknown })
     }
 
@@ -361,7 +363,7 @@ fn push(names: &mut Names, name: &[u8]) {
 ///   above), and a name that comes or goes in a lower layer does not change it.
 /// - FAT and whatever else is not listed: unknown, or known to be careless.
 /// - Times in whole seconds (ext2, ext3): there a clock that is set back can make the same time once more. In
-///   nanoseconds it does not hit the same one.
+///   nanoseconds it hardly ever hits the same one, and then a name is missed for no longer than [`RELY`].
 /// - Encrypted directories: their names change, with no time set, when the key is added or removed.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn keeps_its_stamp(directory: &Directory, stamp: &Stamp) -> bool {

@@ -172,13 +172,18 @@ fn what_was_renamed_within_a_tick_is_told_at_once() {
     let fixture = Fixture::new();
     let events = fixture.watch(HOUR_MS);
     expect(&events, "synced");
-    let (temporary, path) = (fixture.dir.join(".tmp"), fixture.dir.join("a.json"));
+    let temporary = fixture.dir.join(".tmp");
+    let mut path = fixture.dir.join("a.json");
     let mut n = 0;
-    let mut fastest = |rename: bool| {
+    let mut fastest = |rename: bool, another: bool| {
         let tells = (0..25).map(|_| {
             n += 1;
             let text = format!(r#"{{"pool_id":"p","replica_id":"r0","url":"http://h/{n:04}"}}"#);
             fs::write(if rename { &temporary } else { &path }, text).unwrap();
+            if another {
+                fs::remove_file(&path).unwrap();
+                path = fixture.dir.join(format!("{n}.json"));
+            }
             if rename {
                 fs::rename(&temporary, &path).unwrap();
             }
@@ -188,8 +193,9 @@ fn what_was_renamed_within_a_tick_is_told_at_once() {
         });
         tells.min().unwrap()
     };
-    let (renamed, in_place) = (fastest(true), fastest(false));
+    let (renamed, in_place, to_another) = (fastest(true, false), fastest(false, false), fastest(true, true));
     assert!(renamed < in_place / 2, "renamed {renamed:?}, written in place {in_place:?}");
+    assert!(to_another < in_place / 2, "renamed to another name {to_another:?}, written in place {in_place:?}");
 }
 
 #[test]

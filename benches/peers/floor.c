@@ -13,6 +13,7 @@
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -138,10 +139,11 @@ static void poll_once(int dir, int skip) {
     list(dir, 1);
 }
 
-/* Waits for the next notifications; reads what they are about. */
+/* Waits for the next notifications, for a second at most; reads what they are about. */
 static void notified(int inotify, int dir) {
     _Alignas(struct inotify_event) static char events[64 * 1024];
-    long filled = read(inotify, events, sizeof events);
+    struct pollfd waits = {inotify, POLLIN, 0};
+    long filled = poll(&waits, 1, 1000) == 1 ? read(inotify, events, sizeof events) : 0;
     for (long at = 0; at < filled;) {
         struct inotify_event *event = (struct inotify_event *)(events + at);
         at += (long)sizeof *event + event->len;

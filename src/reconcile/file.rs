@@ -84,6 +84,17 @@ pub(crate) enum Document {
     Absent,
 }
 
+impl Document {
+    /// That of the file that was read, if it was the same all the time.
+    pub(super) fn stamp(&self) -> Option<Stamp> {
+        match self {
+            Self::Content { stamp, .. } => Some(*stamp),
+            Self::Faulty { stamp, .. } => *stamp,
+            Self::Changing | Self::Absent => None,
+        }
+    }
+}
+
 /// The version of a file that is in force.
 #[derive(Clone, Debug)]
 pub(super) struct Version {
@@ -237,6 +248,11 @@ impl File {
     /// It is what the very first listing found, or may still be.
     pub(super) fn is_initial(&self) -> bool {
         self.initial
+    }
+
+    /// The listings lead to it, and it has this stamp.
+    pub(super) fn is_there_as(&self, stamp: Stamp) -> bool {
+        self.stamp == Some(stamp) && self.open.as_ref().is_none_or(|open| open.missing_since.is_none())
     }
 
     /// A complete listing has the name. `early`: it is one between two polls, and says only what shows.

@@ -2,10 +2,10 @@
 //!
 //! In: a [`Step`], and what the file was before it. Out: nothing but changes of the [`Reconciler`].
 
-use super::Reconciler;
 use super::file::{Document, File, Rank, Step};
 use super::outbox::Subject;
 use super::table::{FileId, ReplicaId};
+use super::{Reconciler, Waiting};
 use crate::error::Error;
 use crate::event::RemovedReason;
 use crate::replica::ReplicaKey;
@@ -67,6 +67,9 @@ impl Reconciler {
         if let (Some(announcements), Some(version)) = (&self.announcements, &file.version) {
             claimed.announce(&file.name, version, announcements.round());
         }
+        if claimed.claims().len() > 1 {
+            self.rivals.insert(id);
+        }
         self.claims_changed(replica, Some(id));
     }
 
@@ -96,6 +99,17 @@ impl Reconciler {
         // Its file may just have been given another name; or both came, and which one counts is told with the rest.
         self.relist |= is_known;
         !is_known
+    }
+
+    /// The rest of the listing is known. What was read is what the file says, unless it has another stamp by now.
+    pub(super) fn follow_waiting(&mut self, waiting: Waiting) {
+        let Waiting { began, read, id, document } = waiting;
+        let Some(file) = self.files.get(id) else { return };
+        if document.stamp().is_some_and(|stamp| file.is_there_as(stamp)) {
+            self.handle_document(began, read, id, document);
+        } else {
+            self.reads.push_back(id);
+        }
     }
 
     pub(super) fn gone(&mut self, id: FileId, before: Before) {
@@ -135,7 +149,8 @@ impl Reconciler {
     }
 
     pub(super) fn unavailable(&mut self, error: Error) {
-        for id in std::mem::take(&mut self.reads) {
+        let waiting = std::mem::take(&mut self.waiting).into_iter().map(|waiting| waiting.id);
+        for id in std::mem::take(&mut self.reads).into_iter().chain(waiting) {
             self.postpone(id);
         }
         self.round_open = false;
@@ -163,7 +178,7 @@ impl Reconciler {
             replica.tell_contest(None);
             self.outbox.forgive(Subject::Conflict(id));
         }
-        if let Some(winner) = winner.filter(|winner| Some(*winner) != accepted)
+        if let Some(winner) = winner.filter(|winner| Some(*winner) != accepted && !self.rivals.contains(winner))
             && let Some(version) = self.files.get_mut(winner).and_then(|file| file.version.as_mut())
         {
             // It takes over what it has been saying for long: no new file, so no latency of one.

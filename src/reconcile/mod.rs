@@ -27,7 +27,7 @@ mod table;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -76,6 +76,15 @@ pub(crate) struct Figures {
     pub(crate) undecided_files: usize,
     pub(crate) backlog: usize,
     pub(crate) available: bool,
+}
+
+/// A document of a file that has to wait for the listing that is under way.
+#[derive(Debug)]
+struct Waiting {
+    began: Instant,
+    read: Instant,
+    id: FileId,
+    document: Document,
 }
 
 /// How far the promise of `synced` has come.
@@ -132,6 +141,10 @@ pub(crate) struct Reconciler {
     relist: bool,
     /// A listing is under way, and what came with it is read first.
     arriving: bool,
+    /// What was read first and has to wait for the listing.
+    waiting: Vec<Waiting>,
+    /// The files that said since the last listing that they are what another one claims, too.
+    rivals: BTreeSet<FileId>,
     availability: Availability,
     sync: Sync,
     outbox: Outbox,
@@ -157,6 +170,8 @@ impl Reconciler {
             round_open: false,
             relist: false,
             arriving: false,
+            waiting: Vec::new(),
+            rivals: BTreeSet::new(),
             availability: Availability { error: None, told_available: true },
             sync: Sync::Unlisted,
             outbox: Outbox::new(settings.retry_backoff),
@@ -201,6 +216,7 @@ impl Reconciler {
         self.round_open = true;
         self.relist = false;
         self.arriving = false;
+        self.rivals.clear();
         if let Some(announcements) = &mut self.announcements {
             announcements.listed(now, self.schedule.interval());
         }
@@ -237,6 +253,9 @@ impl Reconciler {
         for (id, before, step) in steps {
             self.follow(id, before, step);
         }
+        for waiting in std::mem::take(&mut self.waiting) {
+            self.follow_waiting(waiting);
+        }
         self.queue_processes();
     }
 
@@ -259,7 +278,7 @@ impl Reconciler {
     /// A read that ran from `began` to `now`.
     pub(crate) fn handle_document(&mut self, began: Instant, now: Instant, id: FileId, document: Document) {
         if self.arriving && !self.can_go_first(&document) {
-            return self.postpone(id);
+            return self.waiting.push(Waiting { began, read: now, id, document });
         }
         let Some(file) = self.files.get_mut(id) else { return };
         let before = Before::of(file);
@@ -369,6 +388,9 @@ impl Reconciler {
 
     /// The next registry entry that is another one now.
     pub(crate) fn poll_registry(&mut self) -> Option<RegistryChange> {
+        if self.arriving && self.relist {
+            return None;
+        }
         let Some(replica) = self.registry_changes.pop() else {
             self.registry_changes.shrink_to(64);
             return None;

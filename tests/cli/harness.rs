@@ -72,6 +72,20 @@ pub(crate) fn command<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Com
     command
 }
 
+/// The same, also where the tests were started with interrupts ignored, as by a shell in the background: that is handed on.
+pub(crate) fn interruptible(command: Command) -> Command {
+    let mut env = Command::new("env");
+    env.arg("--default-signal=INT").stdin(Stdio::null());
+    for (variable, value) in command.get_envs() {
+        match value {
+            Some(value) => env.env(variable, value),
+            None => env.env_remove(variable),
+        };
+    }
+    env.arg(command.get_program()).args(command.get_args());
+    env
+}
+
 /// What a finished process said.
 #[derive(Debug)]
 pub(crate) struct Said {
@@ -181,16 +195,12 @@ impl Running {
         kill_process(Pid::from_child(&self.child), signal).expect("it is there");
     }
 
-    /// Gives it that signal until it ends: the first may come before it listens to any.
+    /// It is the program itself, whatever started it.
     #[track_caller]
-    pub(crate) fn end_by(&mut self, signal: Signal) -> ExitStatus {
-        let started = Instant::now();
-        loop {
-            self.signal(signal);
-            if let Some(status) = self.child.try_wait().expect("a child") {
-                return status;
-            }
-            assert!(started.elapsed() < DEADLINE, "it does not end");
+    pub(crate) fn is_started(&self) {
+        let (started, exe) = (Instant::now(), format!("/proc/{}/exe", self.child.id()));
+        while std::fs::read_link(&exe).ok().as_deref() != Some(Path::new(env!("CARGO_BIN_EXE_handoff-watcher"))) {
+            assert!(started.elapsed() < DEADLINE, "it does not start");
             thread::sleep(Duration::from_millis(1));
         }
     }

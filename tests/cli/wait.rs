@@ -1,12 +1,11 @@
 //! `wait`.
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::harness::{Place, Running, command, finish, run};
+use crate::harness::{Place, Running, command, finish, interruptible, run};
 
 const INTERVAL: [&str; 2] = ["--poll-interval-ms", "50"];
 
@@ -75,10 +74,8 @@ fn one_that_says_it_is_not_ready_is_not_ready() {
 fn an_interrupt_ends_it_as_it_ends_any_command() {
     use std::os::unix::process::ExitStatusExt;
     let place = Place::new();
-    // What ignores interrupts, as a shell does for its background jobs, hands that on.
-    let direct = command(["wait", "--pool", "p"]);
-    let mut wait = Command::new("env");
-    wait.arg("--default-signal=INT").arg(direct.get_program()).args(direct.get_args()).arg(place.path());
-    let mut wait = Running::start(&mut wait);
-    assert_eq!(wait.end_by(Signal::INT).signal(), Some(Signal::INT.as_raw()));
+    let mut wait = Running::start(interruptible(command(["wait", "--pool", "p"])).arg(place.path()));
+    wait.is_started();
+    wait.signal(Signal::INT);
+    assert_eq!(wait.end().0.signal(), Some(Signal::INT.as_raw()));
 }

@@ -114,11 +114,11 @@ fn what_was_missing_is_looked_at_first() {
 }
 
 #[test]
-fn a_replacement_under_another_name_has_its_latency() {
-    for moves_on in [false, true] {
+fn regression_a_replacement_under_another_name_has_its_latency() {
+    for (name, moves_on) in [("b.json", false), ("b.json", true), ("0.json", false), ("0.json", true)] {
         let mut world = world();
         world.host.mood = Mood::Sleeps;
-        world.disk.replace("b.json", &doc("p", "r0", "v2"));
+        world.disk.replace(name, &doc("p", "r0", "v2"));
         if moves_on {
             world.disk.replace("a.json", &doc("p", "r1", "v2"));
         } else {
@@ -181,4 +181,44 @@ fn what_comes_back_or_comes_first_comes_as_a_whole() {
     assert_eq!(world.heard(), ["unavailable"]);
     world.run(ms(1000));
     assert_eq!(world.heard(), ["ready r1 v1", "available"]);
+}
+
+#[test]
+fn the_registry_waits_with_the_events() {
+    let mut world = world();
+    world.disk.replace("b.json", &doc("p", "r1", "v2"));
+    world.pass(world.now + ms(1));
+    world.disk.replace("d.json", &doc("p", "r1", "v4"));
+    let listing = world.disk.list().unwrap();
+    assert!(world.core.handle_arrivals(world.now, &listing.entries));
+    world.read();
+    assert!(world.core.poll_registry().is_none(), "one of them is the loser");
+    world.core.handle_listing(world.now, world.now, &listing);
+    world.read();
+    let urls: Vec<_> =
+        std::iter::from_fn(|| world.core.poll_registry()).map(|it| it.handoff.unwrap().payload().url).collect();
+    assert!(!urls.is_empty() && urls.iter().all(|url| url.ends_with("v4")));
+}
+
+/// The kernel says once that a file was moved to its name: whoever opens it takes that away.
+#[test]
+fn regression_what_waits_is_not_read_again() {
+    let mut world = world();
+    world.disk.notifies = true;
+    world.disk.tick = 1_000_000_000;
+    world.disk.remove("a.json");
+    world.disk.replace("b.json", &doc("p", "r0", "v2"));
+    world.disk.create("c.json", "no handoff");
+    world.reads = 0;
+    let listing = world.begin_scan();
+    world.core.handle_listing(world.now, world.now, &listing);
+    world.run(ms(0));
+    assert_eq!((world.heard(), world.reads), (vec!["updated r0 v2".to_owned()], 2));
+    // Unless it changed meanwhile.
+    world.disk.replace("d.json", &doc("p", "r0", "v3"));
+    let listing = world.begin_scan();
+    world.disk.replace("d.json", &doc("p", "r0", "v4"));
+    world.core.handle_listing(world.now, world.now, &world.disk.look_again(&listing));
+    world.run(ms(0));
+    assert_eq!(world.heard(), ["conflict d.json b.json", "updated r0 v4"]);
 }

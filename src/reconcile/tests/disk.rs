@@ -1,5 +1,6 @@
 //! A simulated disk, whose clock, processes and failures a test sets.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::time::Duration;
@@ -38,8 +39,8 @@ pub(super) struct SimFile {
     pub(super) errno: Option<i32>,
     /// What a read finds instead of the content.
     pub(super) hindrance: Option<Hindrance>,
-    /// It was moved to its name and not written to since.
-    pub(super) moved: bool,
+    /// It was moved to its name and not opened since.
+    pub(super) moved: Cell<bool>,
 }
 
 /// Why a file that is there cannot be taken.
@@ -94,14 +95,15 @@ impl Disk {
         let size = if let Content::Bytes(bytes) = &content { bytes.len() } else { 0 };
         self.next_inode += 1;
         let stamp = self.stamp(self.next_inode, size);
-        self.files.insert(file(name), SimFile { stamp, content, errno: None, hindrance: None, moved: false });
+        self.files
+            .insert(file(name), SimFile { stamp, content, errno: None, hindrance: None, moved: Cell::new(false) });
     }
 
     /// A temporary file, renamed over the name.
     pub(super) fn replace(&mut self, name: &str, text: &str) {
         self.put(name, Content::Bytes(text.into()));
         if let Some(file) = self.files.get_mut(OsStr::new(name)) {
-            file.moved = self.notifies;
+            file.moved.set(self.notifies);
             if !self.notifies {
                 // The rename came after the last byte.
                 file.stamp.ctime = file.stamp.ctime.after(1);
@@ -122,7 +124,13 @@ impl Disk {
         let stamp = self.stamp(inode, text.len());
         self.files.insert(
             file(name),
-            SimFile { stamp, content: Content::Bytes(text.into()), errno: None, hindrance: None, moved: false },
+            SimFile {
+                stamp,
+                content: Content::Bytes(text.into()),
+                errno: None,
+                hindrance: None,
+                moved: Cell::new(false),
+            },
         );
     }
 
@@ -158,7 +166,7 @@ impl Disk {
             self.removed.insert(file(to));
         }
         moved.stamp.ctime = now;
-        moved.moved = self.notifies;
+        moved.moved.set(self.notifies);
         self.files.insert(file(to), moved);
     }
 
@@ -248,7 +256,14 @@ impl Disk {
                 let hash = ContentHash::of(bytes);
                 let pid = handoff.as_ref().ok().and_then(process_of);
                 let process = pid.filter(|_| self.processes_checked).map(|pid| self.process(pid));
-                Document::Content { stamp: file.stamp, recent: age <= 3, moved: file.moved, hash, handoff, process }
+                Document::Content {
+                    stamp: file.stamp,
+                    recent: age <= 3,
+                    moved: file.moved.take(),
+                    hash,
+                    handoff,
+                    process,
+                }
             }
         })
     }

@@ -90,6 +90,8 @@ struct World {
     reads: u32,
     /// What is new is told before the rest is looked at, as in the scanning thread.
     arrives: bool,
+    /// How long that takes then.
+    look_takes: Duration,
     /// The names of the last listing.
     listed: BTreeSet<FileName>,
     /// How often the host refused something.
@@ -136,6 +138,7 @@ impl World {
             deleted: Vec::new(),
             reads: 0,
             arrives: true,
+            look_takes: Duration::ZERO,
             listed: BTreeSet::new(),
             refusals: 0,
             written: BTreeMap::new(),
@@ -151,8 +154,12 @@ impl World {
         if self.core.is_scan_due(self.now) {
             match self.disk.list() {
                 Ok(listing) => {
+                    let began = self.now;
                     let listing = self.arrive(listing);
-                    self.core.handle_listing(self.now, self.now, &listing);
+                    match self.disk.list() {
+                        Ok(_) => self.core.handle_listing(began, self.now, &listing),
+                        Err(error) => self.core.handle_scan_error(began, self.now, error),
+                    }
                 }
                 Err(error) => self.core.handle_scan_error(self.now, self.now, error),
             }
@@ -189,6 +196,7 @@ impl World {
         self.read();
         self.tell();
         self.one_meanwhile();
+        self.pass(self.now + self.look_takes);
         self.disk.look_again(&listing)
     }
 
@@ -335,7 +343,7 @@ impl World {
             assert!(idle < 5, "asks to be woken for nothing");
             self.pass(next.max(self.now));
         }
-        self.pass(end);
+        self.pass(end.max(self.now));
     }
 
     fn pass(&mut self, to: Instant) {

@@ -20,7 +20,7 @@ fn setup() -> impl Strategy<Value = Setup> {
     let tick = prop_oneof![Just(1i64), Just(4_000_000), Just(1_000_000_000), Just(2_000_000_000)];
     let interval = prop_oneof![3 => Just(1000u64), 1 => Just(10), 1 => Just(5000)];
     let settle_time = prop_oneof![3 => Just(1000u64), 1 => Just(0), 1 => Just(100)];
-    let arrives = prop::bool::weighted(0.8);
+    let arrives = prop_oneof![Just(None), Just(Some(ms(0))), Just(Some(ms(20))), Just(Some(ms(70)))];
     (tick, any::<bool>(), arrives, any::<bool>(), interval, settle_time, 1..4usize).prop_map(
         |(tick, notifies, arrives, check_processes, interval, settle_time, capacity)| Setup {
             tick,

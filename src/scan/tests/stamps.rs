@@ -231,3 +231,29 @@ fn a_listing_is_not_taken_at_its_word_when_the_directory_changed_meanwhile() {
     assert_eq!(fixture.listing.entries.len(), 3);
     assert!(fixture.lists());
 }
+
+/// As where upper and lower case are the same, and a file was given the other one.
+#[test]
+fn regression_a_listing_that_leaves_a_name_in_doubt_is_not_relied_upon() {
+    let mut fixture = Fixture::new();
+    fixture.scanner.ticks = || Moment::LAST;
+    File::create(fixture.path("A.json")).unwrap();
+    fs::create_dir(fixture.path("x")).unwrap();
+    fixture.scanner.names.start();
+    fixture.scanner.names.push(b"x/../A.json");
+    fixture.scanner.names.finish();
+    let seconds = (0..100).take_while(|_| fixture.names().len() > 1).count();
+    assert!(seconds <= 5, "{seconds} s");
+    assert!(!fixture.lists());
+}
+
+#[test]
+fn regression_a_clock_that_is_set_back_meanwhile_has_not_ticked() {
+    thread_local!(static SET_BACK: std::cell::Cell<bool> = const { std::cell::Cell::new(false) });
+    let mut fixture = Fixture::new();
+    fixture.scanner.ticks = || if SET_BACK.replace(true) { Moment::new(1, 0) } else { Moment::LAST };
+    assert!(fixture.lists() && !fixture.relies());
+    SET_BACK.set(false);
+    fixture.scanner.ticks = || Moment::LAST;
+    assert!(fixture.lists() && fixture.relies());
+}

@@ -198,6 +198,7 @@ mod tests {
         let drawn = "\u{1b}[1;1H\u{1b}[Kas wide\r\n\u{1b}[Kas\r\n\u{1b}[Jthe terminal";
         assert_eq!(said(&mut ours, "the terminal"), drawn);
         drop(screen);
+        assert_eq!(said(&mut ours, END), END, "nothing behind it");
         let _ = panic::take_hook();
     }
 }
