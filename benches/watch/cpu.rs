@@ -109,7 +109,7 @@ pub(crate) fn initial(bench: &Bench, rows: &mut Rows, quick: bool) {
                 all.push((name, Box::new(move || measure(Who::Python(name), "initial"))));
             }
         }
-        let ratios = ratios(if files > 10_000 { 2 } else { 5 }, || measure(Who::Ours, "floor"), &all);
+        let ratios = ratios(if files > 10_000 { 2 } else { 3 }, || measure(Who::Ours, "floor"), &all);
         if let Some(ours) = ratios.get(Who::Ours.name()) {
             rows.add(format!("initial sync, {files} files, to read + parse"), *ours, 1.6, "", others(&ratios));
         }

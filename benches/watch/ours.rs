@@ -56,7 +56,8 @@ pub(crate) fn run(role: &str, dir: &Path, interval_ms: u64, count: usize) {
 fn idle(dir: &Path, interval_ms: u64, polls: usize) {
     let mut events = HandoffWatcher::iter(config(dir, interval_ms)).unwrap();
     until_synced(&mut events);
-    let settled = Instant::now() + Duration::from_millis(4500);
+    // What was written just now is read again for 2 s, and with the next polls.
+    let settled = Instant::now() + Duration::from_millis(2500 + 4 * interval_ms);
     while Instant::now() < settled {
         thread::sleep(Duration::from_millis(100));
     }
