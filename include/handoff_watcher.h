@@ -304,7 +304,7 @@ typedef struct handoff_config {
      */
     uint64_t poll_interval_ms;
     /**
-     * How many events are prepared ahead of the host; what does not fit loses nothing. Default: 64. Range: 1 to 65536.
+     * How many events are prepared ahead of the host; what does not fit loses nothing. Default: 1024. Range: 1 to 65536.
      */
     uint64_t channel_capacity;
     /**

@@ -161,7 +161,7 @@ impl From<HandoffWatcherConfig> for Settings {
             runtime_dir: config.runtime_dir,
             poll_interval: Duration::from_millis(config.poll_interval_ms),
             mode: Mode::State,
-            channel_capacity: 64,
+            channel_capacity: 1024,
             max_file_size: 1 << 20,
             settle_time: Duration::from_millis(1000),
             retry_backoff: (Duration::from_millis(100), Duration::from_secs(30)),

@@ -17,6 +17,9 @@ use crate::sync::{Mutex, Receiver, RecvTimeoutError, Sender, bounded};
 #[cfg(all(test, loom))]
 pub(crate) mod loom_tests;
 
+/// Room for so many parcels is kept when they are fewer.
+const KEPT: usize = 64;
+
 /// Why there is no event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -137,13 +140,18 @@ impl Channel {
         true
     }
 
-    pub(crate) fn drain_acks(&self, into: &mut Vec<Ack>) {
+    /// What was acknowledged since the last call.
+    pub(crate) fn take_acks(&self) -> Vec<Ack> {
         let mut state = self.state.lock();
         // The thread can be here for another reason, before the ack that it waits for.
         state.ack_wanted &= state.out > 0;
         // Once a round, in case the system refused the last time.
         state.show();
-        into.append(&mut state.acks);
+        // The room that a burst took is given back when it is over.
+        if state.waiting.len() <= KEPT {
+            state.waiting.shrink_to(KEPT);
+        }
+        std::mem::take(&mut state.acks)
     }
 
     /// Nothing is handed out after this.
@@ -246,7 +254,7 @@ mod tests {
         // Whatever stood in the way is gone, and nothing is left to wake anybody.
         let mut buffer = vec![0; 1 << 20];
         while (&*readable).read(&mut buffer).is_ok() {}
-        channel.drain_acks(&mut Vec::new());
+        channel.take_acks();
         assert_eq!((&*readable).read(&mut buffer).unwrap(), 1);
     }
 }

@@ -65,7 +65,7 @@ def watch(
         the most that they become. Default: ``(0.1, 30)``. Range: a millisecond to a day.
     :param max_file_size: The largest accepted file, in bytes. Default: 1 MiB. Range: 1 to 1 GiB.
     :param channel_capacity: How many events are prepared ahead of the host; what does not fit loses
-        nothing. Default: 64. Range: 1 to 65536.
+        nothing. Default: 1024. Range: 1 to 65536.
     :param follow_symlinks: Whether handoffs may be symbolic links.
     :param instant: Whether a notification of the kernel (inotify, Linux) lets the next scan begin
         at once. Polling stays the truth; :meth:`Watcher.health` says which is in force.

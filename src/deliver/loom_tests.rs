@@ -54,9 +54,7 @@ fn next(channel: &Arc<Channel>, timeout: Option<Duration>) -> JoinHandle<Result<
 }
 
 fn acks(channel: &Channel) -> Vec<Ticket> {
-    let mut acks = Vec::new();
-    channel.drain_acks(&mut acks);
-    let mut tickets: Vec<_> = acks.into_iter().map(|ack| ack.ticket).collect();
+    let mut tickets: Vec<_> = channel.take_acks().into_iter().map(|ack| ack.ticket).collect();
     tickets.sort();
     tickets
 }

@@ -82,7 +82,7 @@ pub struct Config {
     pub runtime_dir: *const c_char,
     /// From the start of one poll to that of the next. Default: 1000. Range: 1 to 86400000.
     pub poll_interval_ms: u64,
-    /// How many events are prepared ahead of the host; what does not fit loses nothing. Default: 64. Range: 1 to 65536.
+    /// How many events are prepared ahead of the host; what does not fit loses nothing. Default: 1024. Range: 1 to 65536.
     pub channel_capacity: u64,
     /// The largest accepted file, in bytes; a larger one is "invalid". Default: 1048576. Range: 1 to 1073741824.
     pub max_file_size: u64,

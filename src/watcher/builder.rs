@@ -46,8 +46,9 @@ impl HandoffWatcherBuilder {
         self
     }
 
-    /// How many events are prepared ahead of the host. Default: 64. Range: 1 to 65,536. What does not fit loses nothing:
-    /// it waits as a difference that is computed when there is room.
+    /// How many events are prepared ahead of the host. Default: 1024, what a host that writes each of them somewhere takes
+    /// while a large directory is looked at. Range: 1 to 65,536. What does not fit loses nothing: it waits as a difference
+    /// that is computed when there is room, between two scans. What waits here can still become another event, or none.
     pub fn channel_capacity(mut self, events: usize) -> Self {
         self.settings.channel_capacity = events;
         self

@@ -9,7 +9,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::bell::{Bell, Ear};
 use crate::config::{Mode, Settings};
-use crate::deliver::{Ack, Channel, NextError};
+use crate::deliver::{Channel, NextError};
 use crate::directory::Directory;
 use crate::error::{Error, ErrorKind};
 use crate::event::HandoffEvent;
@@ -174,7 +174,6 @@ pub(crate) struct Worker {
     /// Where processes are checked.
     processes: Option<Processes>,
     listing: Listing,
-    acks: Vec<Ack>,
     reads: u64,
     /// A notification asked for the next scan.
     noticed: bool,
@@ -195,7 +194,6 @@ impl Worker {
             reader: Reader::new(settings.max_file_size, settings.follow_symlinks).trusting(settings.trust.clone()),
             processes: settings.check_processes.then(Processes::new),
             listing: Listing::default(),
-            acks: Vec::new(),
             reads: 0,
             settings,
             shared,
@@ -435,9 +433,8 @@ impl Worker {
     }
 
     pub(super) fn hear_acks(&mut self) {
-        self.shared.channel.drain_acks(&mut self.acks);
         let now = Instant::now();
-        for ack in self.acks.drain(..) {
+        for ack in self.shared.channel.take_acks() {
             self.core.handle_ack(now, ack.ticket, ack.taken);
         }
     }

@@ -56,7 +56,7 @@ fn remembered(core: &Reconciler) -> [usize; 7] {
 #[test]
 fn promise_5_a_million_changes_and_bad_versions_leave_nothing_behind() {
     for (mood, bad) in [(Mood::Takes, false), (Mood::Sleeps, false), (Mood::Refuses, true), (Mood::Takes, true)] {
-        let mut world = World::new();
+        let mut world = World::with(Settings { channel_capacity: 64, ..Settings::default() });
         world.host.mood = mood;
         for number in 0..5_000 {
             turn(&mut world, number, bad);
@@ -71,4 +71,19 @@ fn promise_5_a_million_changes_and_bad_versions_leave_nothing_behind() {
         assert_eq!(left[0], 0, "{mood:?} {bad}: {left:?}");
         assert_eq!((left[1], left[3], left[6]), (0, 0, 0), "{mood:?} {bad}: {left:?}");
     }
+}
+
+#[test]
+fn regression_a_burst_is_told_within_a_few_polls_where_polls_leave_no_time_between_them() {
+    const FILES: usize = 5_000;
+    let mut world = World::new();
+    for number in 0..FILES {
+        world.disk.replace(&format!("{number:04}.json"), &doc("p", &format!("r{number}"), "x"));
+    }
+    let mut polls = 0;
+    while world.core.figures().backlog > 0 || polls < 2 {
+        poll(&mut world);
+        polls += 1;
+    }
+    assert!(polls <= 7, "told after {polls} polls");
 }
