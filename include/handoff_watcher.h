@@ -195,7 +195,8 @@
 #define HANDOFF_EVENT_CONFLICT 5
 
 /**
- * Everything that was there at the start has been taken. Once.
+ * Everything that was there at the start has been taken, also what changed since. Once. A file that never comes to rest is
+ * waited for until 2 s beyond the settle time.
  */
 #define HANDOFF_EVENT_SYNCED 6
 

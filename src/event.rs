@@ -71,7 +71,8 @@ pub enum HandoffEvent {
         /// The other files, sorted.
         losers: Vec<PathBuf>,
     },
-    /// Everything that was there at the start has been taken. Told once.
+    /// Everything that was there at the start has been taken, also what changed since. Told once. A file that never comes to
+    /// rest is waited for until 2 s beyond the settle time.
     Synced,
     /// The directory cannot be listed; everything known stays in force. Told once per change.
     #[non_exhaustive]

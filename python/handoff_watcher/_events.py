@@ -131,7 +131,10 @@ class Conflict(_Event):
 
 @dataclasses.dataclass(frozen=True)
 class Synced(_Event):
-    """Everything that was there at the start has been taken. Told once."""
+    """Everything that was there at the start has been taken, also what changed since. Told once.
+
+    A file that never comes to rest is waited for until 2 s beyond the settle time.
+    """
 
     event: ClassVar[str] = "synced"
 

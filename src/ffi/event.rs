@@ -21,7 +21,8 @@ pub const HANDOFF_EVENT_REMOVED: i32 = 3;
 pub const HANDOFF_EVENT_INVALID: i32 = 4;
 /// More than one file claims a replica.
 pub const HANDOFF_EVENT_CONFLICT: i32 = 5;
-/// Everything that was there at the start has been taken. Once.
+/// Everything that was there at the start has been taken, also what changed since. Once. A file that never comes to rest is
+/// waited for until 2 s beyond the settle time.
 pub const HANDOFF_EVENT_SYNCED: i32 = 6;
 /// The directory cannot be listed; everything known stays in force.
 pub const HANDOFF_EVENT_UNAVAILABLE: i32 = 7;

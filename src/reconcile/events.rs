@@ -229,12 +229,15 @@ impl Reconciler {
         }
     }
 
-    /// A file of the first listing is decided, or is no longer what it was then: what remains of it for `synced` is
-    /// that its replica be taken.
+    /// A file of the first listing is decided, or does not come to rest: what remains of it for `synced` is that its
+    /// replica be taken.
     pub(super) fn decided_at_start(&mut self, id: FileId) {
         let Some(file) = self.files.get_mut(id).filter(|file| file.is_awaited) else { return };
-        let waits =
-            if file.is_undecided() { file.is_initial() } else { file.verdict.as_ref().is_some_and(|it| !it.told) };
+        let waits = if file.is_undecided() {
+            file.is_initial() || self.sync.restless_until().is_some()
+        } else {
+            file.verdict.as_ref().is_some_and(|it| !it.told)
+        };
         if waits {
             return;
         }

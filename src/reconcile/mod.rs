@@ -87,20 +87,32 @@ struct Waiting {
     document: Document,
 }
 
+/// A file that was there at the start is to be decided before `synced` is told, also if it changes meanwhile; but one that
+/// never comes to rest is not waited for longer than this, beyond the settle time.
+const RESTLESS: Duration = Duration::from_secs(2);
+
 /// How far the promise of `synced` has come.
 #[derive(Debug)]
 enum Sync {
     /// There was no complete listing yet.
     Unlisted,
     /// So many files and replicas that were there at the start have not been taken yet; each knows whether it is one.
-    Outstanding(usize),
+    /// Until the given time also files count that have changed since.
+    Outstanding { count: usize, restless_until: Option<Instant> },
     /// All was taken.
     Reached,
 }
 
 impl Sync {
+    fn restless_until(&self) -> Option<Instant> {
+        match self {
+            Self::Outstanding { count: 1.., restless_until } => *restless_until,
+            _ => None,
+        }
+    }
+
     fn awaits(&mut self, is_awaited: &mut bool) {
-        if let Self::Outstanding(count) = self
+        if let Self::Outstanding { count, .. } = self
             && !std::mem::replace(is_awaited, true)
         {
             *count += 1;
@@ -109,7 +121,7 @@ impl Sync {
 
     fn arrived(&mut self, is_awaited: &mut bool) {
         if std::mem::take(is_awaited)
-            && let Self::Outstanding(count) = self
+            && let Self::Outstanding { count, .. } = self
         {
             *count -= 1;
         }
@@ -222,7 +234,8 @@ impl Reconciler {
         }
         let initial = matches!(self.sync, Sync::Unlisted);
         if initial {
-            self.sync = Sync::Outstanding(listing.entries.len());
+            let restless_until = Some(now + self.settle_time + RESTLESS);
+            self.sync = Sync::Outstanding { count: listing.entries.len(), restless_until };
             // Nearly always a file each. What grows by itself has twice the room that it needs.
             self.replicas.reserve(listing.entries.len());
         }
@@ -356,10 +369,17 @@ impl Reconciler {
         }
     }
 
-    /// Time went by. To be called in each turn, whether or not there is room for an event: a retry that came due must not
-    /// be asked for again and again.
+    /// Time went by. To be called in each turn, whether or not there is room for an event: what came due must not be asked
+    /// for again and again.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         self.outbox.promote(now);
+        if let Sync::Outstanding { restless_until, .. } = &mut self.sync
+            && restless_until.take_if(|until| *until <= now).is_some()
+        {
+            let awaited = self.files.iter().filter(|(_, file)| file.is_awaited);
+            let awaited: Vec<_> = awaited.map(|(id, _)| id).collect();
+            awaited.into_iter().for_each(|id| self.decided_at_start(id));
+        }
     }
 
     // ---- what is to be done ----
@@ -411,7 +431,7 @@ impl Reconciler {
         if !self.reads.is_empty() || self.round_open || self.relist {
             return None;
         }
-        if matches!(self.sync, Sync::Outstanding(0)) {
+        if matches!(self.sync, Sync::Outstanding { count: 0, .. }) {
             self.sync = Sync::Reached;
             self.outbox.again(Subject::Synced);
         }
@@ -430,8 +450,8 @@ impl Reconciler {
 
     /// When to come again, if nothing happens before.
     pub(crate) fn poll_timeout(&self) -> Instant {
-        let next = self.schedule.next();
-        self.outbox.next_retry().map_or(next, |at| next.min(at))
+        let others = [self.outbox.next_retry(), self.sync.restless_until()];
+        others.into_iter().flatten().fold(self.schedule.next(), Instant::min)
     }
 
     /// The version in force of a file, if it is this one: it need not be parsed again.

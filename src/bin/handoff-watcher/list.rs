@@ -14,6 +14,8 @@ use crate::render;
 
 /// How long a file may go on being written, so that it cannot be told what it says.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How often to ask whether it has come to rest.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 pub(crate) fn run(args: ListArgs) -> Result<Exit, Failure> {
     let dir = args.dir.resolve()?;
@@ -24,12 +26,22 @@ pub(crate) fn run(args: ListArgs) -> Result<Exit, Failure> {
     let events = args.doubts.builder(config).iter()?;
     let mut found = Found::default();
     let deadline = Instant::now() + PATIENCE;
+    let mut synced = false;
     let complete = loop {
-        match events.next_timeout(deadline.saturating_duration_since(Instant::now())) {
-            Ok(HandoffEvent::Synced) => break true,
+        let left = deadline.saturating_duration_since(Instant::now());
+        match events.next_timeout(if synced { left.min(LOOK_AGAIN) } else { left }) {
+            // Nearly always; but it does not wait for a file that never comes to rest.
+            Ok(HandoffEvent::Synced) if events.stats().pending_files == 0 => break true,
+            Ok(HandoffEvent::Synced) => synced = true,
             Ok(HandoffEvent::Unavailable { error, .. }) => return Err(error.into()),
             Ok(event) => found.take(event),
-            Err(NextError::Timeout) => break false,
+            Err(NextError::Timeout) if left.is_zero() => break false,
+            Err(NextError::Timeout) => {
+                let stats = events.stats();
+                if stats.pending_files == 0 && stats.backlog == 0 {
+                    break true;
+                }
+            }
             Err(_) => return Err(Failure::new("the watcher ended by itself")),
         }
     };

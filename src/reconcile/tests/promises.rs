@@ -408,6 +408,49 @@ fn synced_waits_for_a_host_that_refuses_but_not_for_what_came_later() {
     assert!(world.host.synced);
 }
 
+/// A host that takes `synced` as "this is all" must not miss what was only being replaced just then.
+#[test]
+fn regression_synced_waits_for_what_changed_after_the_start() {
+    let v2 = || doc("p", "r0", "v2");
+    type Change = fn(&mut Disk, &str);
+    let overwrite: Change = |disk, text| disk.overwrite("a.json", text);
+    let replace: Change = |disk, text| disk.replace("a.json", text);
+    for (was, change, after) in [
+        (doc("p", "r0", "v1"), overwrite, 30),
+        (doc("p", "r0", "v1"), replace, 30),
+        (String::from("[]"), overwrite, 500),
+        (String::from("[]"), overwrite, 990),
+        (String::from("{"), replace, 990),
+    ] {
+        let mut world = World::new();
+        world.disk.create("a.json", &was);
+        world.run(ms(after));
+        change(&mut world.disk, &v2());
+        world.run(INTERVAL + GRACE);
+        assert_eq!(world.heard(), ["ready r0 v2", "synced"], "{was} and {after} ms later another");
+    }
+}
+
+#[test]
+fn synced_does_not_wait_for_ever_for_a_file_that_never_comes_to_rest() {
+    let mut world = World::new();
+    world.disk.replace("a.json", &doc("p", "r0", "0"));
+    for n in 0..100 {
+        world.disk.overwrite("a.json", &doc("p", "r0", &n.to_string()));
+        world.run(ms(40));
+        assert_eq!(world.host.synced, n >= 74, "{n}: after the settle time and 2 s");
+    }
+    // What could not be read at all has not come to rest either, but nobody said so.
+    let mut world = World::new();
+    world.disk.replace("a.json", &doc("p", "r0", "v1"));
+    world.disk.reads_exhausted = true;
+    world.run(ms(10_000));
+    assert!(!world.host.synced);
+    world.disk.reads_exhausted = false;
+    world.run(INTERVAL);
+    assert_eq!(world.heard(), ["unavailable", "ready r0 v1", "available", "synced"]);
+}
+
 #[test]
 fn synced_of_an_empty_directory_comes_at_once_and_of_a_missing_one_when_it_is_there() {
     let mut world = World::new();
