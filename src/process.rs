@@ -71,8 +71,8 @@ impl Stat {
     /// behind the last one. That is field 3, the state; 20 is the number of threads, and 22 the start.
     fn parse(text: &[u8]) -> Option<Self> {
         let end = text.iter().rposition(|byte| *byte == b')')?;
-        let fields: Vec<&str> = std::str::from_utf8(&text[end + 1..]).ok()?.split_ascii_whitespace().collect();
-        let field = |number: usize| fields.get(number - 3).copied();
+        let fields = std::str::from_utf8(&text[end + 1..]).ok()?;
+        let field = |number: usize| fields.split_ascii_whitespace().nth(number - 3);
         Some(Self {
             state: field(3)?.chars().next()?,
             threads: field(20)?.parse().ok()?,
@@ -90,6 +90,7 @@ impl Stat {
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod system {
     use super::*;
+    use std::io::Read as _;
     use std::time::Duration;
 
     use rustix::io::Errno;
@@ -97,7 +98,11 @@ mod system {
     use rustix::time::{ClockId, clock_gettime};
 
     pub(super) fn read_stat(proc: &Path, pid: u32) -> io::Result<Vec<u8>> {
-        std::fs::read(proc.join(pid.to_string()).join("stat"))
+        // Some 300 bytes, which come whole with the first read that has room for them.
+        let mut text = vec![0; 1024];
+        let length = std::fs::File::open(proc.join(format!("{pid}/stat")))?.read(&mut text)?;
+        text.truncate(length);
+        Ok(text)
     }
 
     /// ESRCH: it ended between opening and reading.

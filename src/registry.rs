@@ -127,13 +127,13 @@ impl Registry {
             if let Some(pool) = pools.last_mut()
                 && handoff.is_ready()
             {
-                let payload = handoff.payload();
-                let slots = payload.slots.unwrap_or(0);
+                let (engine, slots, slots_free) = handoff.capacity();
+                let slots = slots.unwrap_or(0);
                 pool.ready = true;
                 pool.replicas_ready += 1;
                 pool.slots_total += u64::from(slots);
-                pool.slots_free += u64::from(payload.slots_free.unwrap_or(slots));
-                pool.engine = pool.engine.take().or(payload.engine);
+                pool.slots_free += u64::from(slots_free.unwrap_or(slots));
+                pool.engine = pool.engine.take().or_else(|| engine.map(str::to_owned));
             }
         }
         pools
@@ -156,7 +156,10 @@ impl Registry {
         if changed {
             state.ready = state.ready + usize::from(is_ready) - usize::from(was_ready);
             state.generation += 1;
-            self.shared.changed.notify_all();
+            // Whoever waits, waits for something to become ready.
+            if is_ready {
+                self.shared.changed.notify_all();
+            }
         }
         changed
     }

@@ -119,21 +119,28 @@ impl Handoff {
     /// The whole handoff, decoded anew: less than a microsecond, but not for comparisons in a loop.
     pub(crate) fn payload(&self) -> HandoffPayload {
         let mut reader = Reader(&self.0.slice[self.fields_begin()..]);
-        let url = reader.text().expect("BUG: a handoff has a URL");
+        let url = reader.string().expect("BUG: a handoff has a URL");
         let mut payload = HandoffPayload::bare(self.pool_id().to_owned(), self.replica_id().to_owned(), url);
-        payload.engine = reader.text();
-        payload.engine_version = reader.text();
-        payload.provisioning_mode = reader.text();
-        payload.device_mask = reader.text();
-        payload.slots = reader.number().and_then(|number| u32::try_from(number).ok());
-        payload.slots_free = reader.number().and_then(|number| u32::try_from(number).ok());
+        payload.engine = reader.string();
+        payload.engine_version = reader.string();
+        payload.provisioning_mode = reader.string();
+        payload.device_mask = reader.string();
+        payload.slots = reader.small_number();
+        payload.slots_free = reader.small_number();
         payload.model =
-            reader.number().map(|_| Model { id: reader.text(), path: reader.text(), extra: reader.extra() });
-        payload.flags = reader.number().map(|count| (0..count).map_while(|_| reader.text()).collect());
+            reader.number().map(|_| Model { id: reader.string(), path: reader.string(), extra: reader.extra() });
+        payload.flags = reader.number().map(|count| (0..count).map_while(|_| reader.string()).collect());
         payload.extra = reader.extra();
         payload.pid = self.pid();
         payload.ready = self.head().ready;
         payload
+    }
+
+    /// `engine`, `slots` and `slots_free`, for the sums of a pool. What stands behind them, however large, is not decoded.
+    pub(crate) fn capacity(&self) -> (Option<&str>, Option<u32>, Option<u32>) {
+        let mut reader = Reader(&self.0.slice[self.fields_begin()..]);
+        let [_url, engine, _engine_version, _provisioning_mode, _device_mask] = [(); 5].map(|()| reader.text());
+        (engine, reader.small_number(), reader.small_number())
     }
 
     /// What it occupies beyond its own size.
@@ -183,7 +190,7 @@ impl Writer {
 /// Takes the fields apart in the order in which [`Writer`] put them.
 struct Reader<'a>(&'a [u8]);
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
     fn number(&mut self) -> Option<u64> {
         let (mut number, mut shift) = (0, 0);
         loop {
@@ -197,16 +204,24 @@ impl Reader<'_> {
         }
     }
 
-    fn text(&mut self) -> Option<String> {
+    fn small_number(&mut self) -> Option<u32> {
+        self.number().and_then(|number| u32::try_from(number).ok())
+    }
+
+    fn text(&mut self) -> Option<&'a str> {
         let length = usize::try_from(self.number()?).expect("BUG: it was in memory before");
         let (text, rest) = self.0.split_at(length);
         self.0 = rest;
-        Some(utf8(text).to_owned())
+        Some(utf8(text))
+    }
+
+    fn string(&mut self) -> Option<String> {
+        self.text().map(str::to_owned)
     }
 
     fn extra(&mut self) -> Map<String, Value> {
         let text = self.text();
-        text.map(|text| serde_json::from_str(&text).expect("BUG: it was written as JSON")).unwrap_or_default()
+        text.map(|text| serde_json::from_str(text).expect("BUG: it was written as JSON")).unwrap_or_default()
     }
 }
 

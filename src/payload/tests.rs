@@ -427,6 +427,20 @@ fn hosts_may_decode_it_with_serde() {
 }
 
 #[test]
+fn the_capacity_is_that_of_the_payload() {
+    for text in [
+        r#""slots":4"#,
+        r#""slots_free":0,"engine":"vllm","engine_version":"1""#,
+        r#""device_mask":"é","slots":4294967295,"slots_free":300,"provisioning_mode":"","flags":["a"],"x":[1.5]"#,
+        r#""engine":"","model":{"id":"m"}"#,
+    ] {
+        let handoff = Handoff::of(with(text).as_bytes()).unwrap();
+        let payload = handoff.payload();
+        assert_eq!(handoff.capacity(), (payload.engine.as_deref(), payload.slots, payload.slots_free), "{text}");
+    }
+}
+
+#[test]
 fn the_compact_form_says_the_same_in_little_memory() {
     let text = include_bytes!("../../tests/handoffs/accept/pool-0-r0.json");
     let handoff = Handoff::of(text).unwrap();
