@@ -32,7 +32,7 @@ pub(crate) fn parcels<const COUNT: usize>() -> [Parcel; COUNT] {
                 return parcel;
             }
             match core.unavailable_error() {
-                None => core.handle_scan_error(now, now, Error::new(ErrorKind::Io, "gone")),
+                None => core.handle_scan_error(now, Error::new(ErrorKind::Io, "gone")),
                 Some(_) => core.handle_listing(now, now, &Listing::default()),
             }
             // Nothing is told before all is read.

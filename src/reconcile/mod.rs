@@ -224,7 +224,7 @@ impl Reconciler {
 
     /// A complete listing, taken from `began` to `now`.
     pub(crate) fn handle_listing(&mut self, began: Instant, now: Instant, listing: &Listing) {
-        let early = self.schedule.scanned(began, now);
+        let early = self.schedule.scanned(began);
         self.round_open = true;
         self.relist = false;
         self.arriving = false;
@@ -269,18 +269,27 @@ impl Reconciler {
         for waiting in std::mem::take(&mut self.waiting) {
             self.follow_waiting(waiting);
         }
-        self.queue_processes();
+        // A notification says nothing of processes.
+        if !early {
+            self.queue_processes();
+        }
     }
 
     /// The directory could not be listed completely: that says nothing of any file.
-    pub(crate) fn handle_scan_error(&mut self, began: Instant, now: Instant, error: Error) {
-        self.schedule.scanned(began, now);
+    pub(crate) fn handle_scan_error(&mut self, began: Instant, error: Error) {
+        self.schedule.scanned(began);
         self.unavailable(error);
     }
 
     /// Something may have changed: the next listing is due at that time.
     pub(crate) fn handle_notice(&mut self, at: Instant) {
         self.schedule.notice(at);
+    }
+
+    /// All that followed from the scan that began then is done: what was to be read, looked at and told. `processor`: how
+    /// much of the processor's time that took; only asked of a scan between two polls.
+    pub(crate) fn handle_round_end(&mut self, began: Instant, now: Instant, processor: Duration) {
+        self.schedule.round_ended(began, now, processor);
     }
 
     /// The host asks for the next listing: it is to see everything that a poll would.
@@ -386,6 +395,11 @@ impl Reconciler {
 
     pub(crate) fn is_scan_due(&self, now: Instant) -> bool {
         self.schedule.is_scan_due(now)
+    }
+
+    /// Whether a scan that begins now is none that the interval asks for.
+    pub(crate) fn is_between_polls(&self, now: Instant) -> bool {
+        self.schedule.is_between_polls(now)
     }
 
     /// The next file to read.

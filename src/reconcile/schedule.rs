@@ -5,6 +5,11 @@ use std::time::{Duration, Instant};
 
 use super::table::FileId;
 
+/// From a scan between two polls to the next one of those: the time from start to start, at least; and at least so many times
+/// the processor time that the first took, with all that followed from it, between them. A writer that never rests must not
+/// cost the host a processor. What a slow disk held up cost none, and keeps nothing waiting for longer than it took.
+const REST: (Duration, u32) = (Duration::from_millis(5), 4);
+
 #[derive(Debug)]
 pub(super) struct Schedule {
     interval: Duration,
@@ -13,6 +18,10 @@ pub(super) struct Schedule {
     next_poll: Instant,
     /// A notification asked for the next listing.
     noticed: bool,
+    /// The last listing was one between two polls, whatever asked for it.
+    was_between: bool,
+    /// The next one of those has to wait until then.
+    rests_until: Option<Instant>,
     /// One entry a file at most, in both.
     reads: BTreeSet<(Instant, FileId)>,
     read_at: BTreeMap<FileId, Instant>,
@@ -26,22 +35,41 @@ impl Schedule {
             next_scan: now,
             next_poll: now,
             noticed: false,
+            was_between: false,
+            rests_until: None,
             reads: BTreeSet::new(),
             read_at: BTreeMap::new(),
         }
     }
 
-    /// A scan ran from `began` to `now`: its own time is taken off the interval, but for a tenth of it, so that a scan
-    /// that takes longer than the interval does not keep the processor for itself. Says whether it was only one between
-    /// two polls, for which a notification asked.
-    pub(super) fn scanned(&mut self, began: Instant, now: Instant) -> bool {
-        let early = std::mem::take(&mut self.noticed) && began < self.next_poll;
+    /// A scan began then: its own time is taken off the interval. Says whether it was only one between two polls, for which
+    /// a notification asked.
+    pub(super) fn scanned(&mut self, began: Instant) -> bool {
+        self.was_between = self.is_between_polls(began);
+        let early = std::mem::take(&mut self.noticed) && self.was_between;
         if !early {
             self.next_poll = began + self.interval;
         }
-        let breath = now.duration_since(began) / 10;
-        self.next_scan = self.next_poll.max(now + breath);
+        self.next_scan = self.next_poll;
         early
+    }
+
+    /// All that followed from the scan that began then is done, and took so much of the processor. A tenth of its time goes
+    /// by before the next one, so that one that takes longer than the interval does not keep the processor for itself, and
+    /// the host has its turn.
+    pub(super) fn round_ended(&mut self, began: Instant, now: Instant, processor: Duration) {
+        let (least, times) = REST;
+        let breath = now + now.duration_since(began) / 10;
+        let rest = if self.was_between { (now + processor * times).max(began + least) } else { breath };
+        let until = rest.max(breath);
+        self.rests_until = Some(until);
+        // What was asked for meanwhile waits, too, but not beyond the next poll.
+        self.next_scan = self.next_scan.max(until.min(self.next_poll)).max(breath);
+    }
+
+    /// Whether a scan that begins now is none that the interval asks for.
+    pub(super) fn is_between_polls(&self, now: Instant) -> bool {
+        now < self.next_poll
     }
 
     /// A notification asks for a scan.
@@ -60,6 +88,7 @@ impl Schedule {
     }
 
     pub(super) fn scan_by(&mut self, at: Instant) {
+        let at = self.rests_until.map_or(at, |until| until.max(at));
         self.next_scan = self.next_scan.min(at);
     }
 

@@ -132,7 +132,8 @@ impl HandoffWatcherBuilder {
     /// systems than ext4, XFS, Btrfs, F2FS and tmpfs. Before Linux 6.13 a notification is acted on one such tick later (1
     /// to 10 ms): until then stamps do not show every change.
     ///
-    /// A storm of notifications causes at most one scan in 5 ms, and no more than a fifth of one processor's time.
+    /// A storm of notifications causes at most one scan in 5 ms, and beyond what the polls cost no more than a fifth of one
+    /// processor's time.
     #[cfg(feature = "inotify")]
     pub fn instant(mut self, instant: bool) -> Self {
         self.settings.instant = instant;

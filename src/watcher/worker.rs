@@ -32,11 +32,6 @@ mod loom_tests;
 /// A file that has not changed for so long is not being written. Far longer than a writer's pauses that are promised to do
 /// no harm; and than the clock of a file system stands still.
 const RECENT: Duration = Duration::from_secs(3);
-/// The time from the start of a scan that notifications asked for to that of the next one, at least; and at least so many
-/// times the processor time of the first, with all that followed from it, between them. A writer that never rests must not
-/// cost the host a processor. A scan that a slow disk held up costs none, and keeps nothing waiting for longer than it took.
-const EARLY_SCANS: (Duration, u32) = (Duration::from_millis(5), 4);
-
 /// A listing longer than this is not kept for the next one.
 const KEPT_ENTRIES: usize = 1000;
 
@@ -177,8 +172,6 @@ pub(crate) struct Worker {
     reads: u64,
     /// A notification asked for the next scan.
     noticed: bool,
-    /// Notifications are to wait until then.
-    rests_until: Option<Instant>,
     /// Where files that the host has taken are deleted.
     pub(super) taking: Option<Taking>,
 }
@@ -199,7 +192,6 @@ impl Worker {
             shared,
             ear,
             noticed: false,
-            rests_until: None,
             taking,
         }
     }
@@ -219,7 +211,8 @@ impl Worker {
             self.hear_acks();
             let rescans = self.shared.rescans.lock().as_mut().map(std::mem::take).unwrap_or_default();
             let began = Instant::now();
-            let before = self.noticed.then(processor_time);
+            // Polls need not ask for it: it is two more system calls.
+            let before = self.core.is_between_polls(began).then(processor_time);
             self.core.handle_timeout(began);
             if !rescans.is_empty() {
                 self.core.handle_rescan();
@@ -250,11 +243,10 @@ impl Worker {
                 self.core.figures(),
                 self.core.unavailable_error(),
             );
-            if scanned && let Some(before) = before {
+            if scanned {
                 self.noticed = false;
-                let (least, times) = EARLY_SCANS;
-                self.rests_until =
-                    Some((began + least).max(Instant::now() + processor_time().saturating_sub(before) * times));
+                let processor = before.map(|before| processor_time().saturating_sub(before)).unwrap_or_default();
+                self.core.handle_round_end(began, Instant::now(), processor);
             }
             // What was listed could perhaps not be read.
             let error = error.or_else(|| self.core.unavailable_error().cloned());
@@ -267,8 +259,7 @@ impl Worker {
             // What is notified before the next scan will be seen by it.
             if self.ear.wait(self.core.poll_timeout(), !self.noticed) {
                 self.noticed = true;
-                let at = Instant::now() + self.ear.patience();
-                self.core.handle_notice(self.rests_until.map_or(at, |until| until.max(at)));
+                self.core.handle_notice(Instant::now() + self.ear.patience());
             }
         }
     }
@@ -296,7 +287,7 @@ impl Worker {
         self.shared.meter.scanned(now, scan.as_ref().err());
         match &scan {
             Ok(_) => self.core.handle_listing(began, now, &self.listing),
-            Err(error) => self.core.handle_scan_error(began, now, error.clone()),
+            Err(error) => self.core.handle_scan_error(began, error.clone()),
         }
         // Of a large directory it is worth more than the time that it takes to make it again.
         if self.listing.entries.len() > KEPT_ENTRIES {

@@ -92,7 +92,7 @@ fn a_scan_that_breaks_off_makes_nothing_up() {
     world.disk.rename("a.json", "c.json");
     world.begin_scan();
     assert_eq!(world.heard(), Vec::<String>::new(), "one of them waits, and the others with it");
-    world.core.handle_scan_error(world.now, world.now, Error::new(ErrorKind::Io, "simulated"));
+    world.core.handle_scan_error(world.now, Error::new(ErrorKind::Io, "simulated"));
     world.tell();
     assert_eq!(world.heard(), ["ready r1 v1", "unavailable"]);
     world.run(ms(5000));

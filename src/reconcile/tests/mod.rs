@@ -20,6 +20,7 @@ mod promises;
 mod regressions;
 #[cfg(test)]
 mod traps;
+mod turns;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -92,6 +93,8 @@ struct World {
     arrives: bool,
     /// How long that takes then.
     look_takes: Duration,
+    /// The processor time of a scan between two polls.
+    scan_costs: Duration,
     /// The names of the last listing.
     listed: BTreeSet<FileName>,
     /// How often the host refused something.
@@ -139,6 +142,7 @@ impl World {
             reads: 0,
             arrives: true,
             look_takes: Duration::ZERO,
+            scan_costs: Duration::ZERO,
             listed: BTreeSet::new(),
             refusals: 0,
             written: BTreeMap::new(),
@@ -151,17 +155,17 @@ impl World {
         self.take();
         self.remember();
         self.core.handle_timeout(self.now);
-        if self.core.is_scan_due(self.now) {
+        let scan = self.core.is_scan_due(self.now).then_some(self.now);
+        if let Some(began) = scan {
             match self.disk.list() {
                 Ok(listing) => {
-                    let began = self.now;
                     let listing = self.arrive(listing);
                     match self.disk.list() {
                         Ok(_) => self.core.handle_listing(began, self.now, &listing),
-                        Err(error) => self.core.handle_scan_error(began, self.now, error),
+                        Err(error) => self.core.handle_scan_error(began, error),
                     }
                 }
-                Err(error) => self.core.handle_scan_error(self.now, self.now, error),
+                Err(error) => self.core.handle_scan_error(began, error),
             }
             for act in std::mem::take(&mut self.meanwhile) {
                 act(&mut self.disk);
@@ -180,6 +184,9 @@ impl World {
             if !self.delete_taken() {
                 break;
             }
+        }
+        if let Some(began) = scan {
+            self.core.handle_round_end(began, self.now, self.scan_costs);
         }
     }
 

@@ -1,7 +1,6 @@
 //! The seven promises of the design, one table or case each.
 
 use super::*;
-use crate::listing::Listing;
 
 /// A way of changing the directory, and what is told of it.
 type Case = (&'static str, fn(&mut Disk), &'static [&'static str]);
@@ -463,16 +462,6 @@ fn synced_of_an_empty_directory_comes_at_once_and_of_a_missing_one_when_it_is_th
     world.disk.listing_fails = false;
     world.run(INTERVAL);
     assert_eq!(world.heard(), ["available", "synced"]);
-}
-
-#[test]
-fn the_scans_own_time_is_taken_off_the_interval() {
-    let mut core = Reconciler::new(Instant::now(), &Settings::default());
-    let now = Instant::now();
-    core.handle_listing(now, now + ms(300), &Listing::default());
-    assert_eq!(core.poll_timeout(), now + INTERVAL);
-    core.handle_listing(now, now + ms(5000), &Listing::default());
-    assert_eq!(core.poll_timeout(), now + ms(5500), "a scan longer than the interval leaves the processor to others");
 }
 
 #[test]
