@@ -111,6 +111,11 @@ impl Channel {
         state.token.is_some() && state.waiting.len() < self.capacity
     }
 
+    /// Whether the host has begun with all that was offered.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.state.lock().waiting.is_empty()
+    }
+
     /// Only called when there is room, and by one thread: nothing else takes room away.
     pub(crate) fn offer(&self, parcel: Parcel) {
         let mut state = self.state.lock();
@@ -250,7 +255,7 @@ mod tests {
         let mut core = Reconciler::new(now, &Settings::default());
         core.handle_listing(now, now, &Listing::default());
         assert_eq!(core.poll_read(now), None);
-        channel.offer(core.poll_event().expect("synced"));
+        channel.offer(core.poll_event(true).expect("synced"));
         // Whatever stood in the way is gone, and nothing is left to wake anybody.
         let mut buffer = vec![0; 1 << 20];
         while (&*readable).read(&mut buffer).is_ok() {}

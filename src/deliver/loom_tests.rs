@@ -27,7 +27,7 @@ pub(crate) fn parcels<const COUNT: usize>() -> [Parcel; COUNT] {
     let mut core = Reconciler::new(now, &Settings::default());
     std::array::from_fn(|_| {
         loop {
-            if let Some(parcel) = core.poll_event() {
+            if let Some(parcel) = core.poll_event(true) {
                 core.handle_ack(now, parcel.ticket, true);
                 return parcel;
             }

@@ -441,7 +441,8 @@ impl Reconciler {
 
     /// The next event, computed now. Nothing is told while a listing's reads are under way: a file that moved to another
     /// name is one update then, not a removal and an arrival.
-    pub(crate) fn poll_event(&mut self) -> Option<Parcel> {
+    /// `idle`: nothing else is on its way that the host has not begun with.
+    pub(crate) fn poll_event(&mut self, idle: bool) -> Option<Parcel> {
         if !self.reads.is_empty() || self.round_open || self.relist {
             return None;
         }
@@ -449,7 +450,7 @@ impl Reconciler {
             self.sync = Sync::Reached;
             self.outbox.again(Subject::Synced);
         }
-        while let Some(subject) = self.outbox.pop() {
+        while let Some(subject) = self.outbox.pop(idle) {
             let Some((news, changed, flight)) = self.event(subject) else {
                 self.outbox.forgive(subject);
                 self.resolved(subject);

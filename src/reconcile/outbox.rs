@@ -24,6 +24,9 @@ pub(super) enum Subject {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Ticket(NonZeroU64);
 
+/// So many that were not refused before may come before one that was.
+const NEWS_IN_A_ROW: u32 = 8;
+
 #[derive(Clone, Debug)]
 struct Retry {
     failures: u32,
@@ -35,9 +38,11 @@ struct Retry {
 #[derive(Debug)]
 pub(super) struct Outbox {
     backoff: (Duration, Duration),
-    due: VecDeque<Subject>,
-    /// The members of `due`, and nothing else.
-    is_due: BTreeSet<Subject>,
+    news: Queue,
+    /// What was refused, and is to be tried again now; or has become news meanwhile.
+    again: Queue,
+    /// How many came from `news` since one came from `again`.
+    in_a_row: u32,
     retries: BTreeMap<Subject, Retry>,
     retry_at: BTreeSet<(Instant, Subject)>,
     /// What is on its way to the host: one event of a subject at most.
@@ -49,8 +54,9 @@ impl Outbox {
     pub(super) fn new(backoff: (Duration, Duration)) -> Self {
         Self {
             backoff,
-            due: VecDeque::new(),
-            is_due: BTreeSet::new(),
+            news: Queue::default(),
+            again: Queue::default(),
+            in_a_row: 0,
             retries: BTreeMap::new(),
             retry_at: BTreeSet::new(),
             tickets: BTreeMap::new(),
@@ -66,9 +72,7 @@ impl Outbox {
 
     /// The subject is to be looked at again, with what it is waiting for unchanged.
     pub(super) fn again(&mut self, subject: Subject) {
-        if self.is_due.insert(subject) {
-            self.due.push_back(subject);
-        }
+        self.news.push(subject);
     }
 
     /// What waited for its next try, until now, is due.
@@ -78,20 +82,33 @@ impl Outbox {
             if let Some(retry) = self.retries.get_mut(&subject) {
                 retry.at = None;
             }
-            self.again(subject);
+            self.again.push(subject);
         }
     }
 
-    /// The next subject to make an event of. One that waits for its next try is not to be offered before.
-    pub(super) fn pop(&mut self) -> Option<Subject> {
-        while let Some(subject) = self.due.pop_front() {
-            self.is_due.remove(&subject);
+    /// The next subject to make an event of. What was refused comes after what was not, and only where `idle`, as what is new
+    /// comes behind all that is on its way: a host that takes its time to refuse must not keep itself from it. But one of
+    /// each nine is tried again whatever else there is.
+    pub(super) fn pop(&mut self, idle: bool) -> Option<Subject> {
+        loop {
+            let has_waited = self.in_a_row >= NEWS_IN_A_ROW;
+            if has_waited || idle && self.news.is_empty() {
+                self.in_a_row = 0;
+                if let Some(subject) = self.again.pop() {
+                    let is_awaited = self.retries.get(&subject).is_some_and(|retry| retry.at.is_none());
+                    if is_awaited && self.ticket(subject).is_none() {
+                        return Some(subject);
+                    }
+                    continue;
+                }
+            }
+            let subject = self.news.pop()?;
+            // One that waits for its next try is not to be offered before.
             if self.retries.get(&subject).is_none_or(|retry| retry.at.is_none()) {
+                self.in_a_row += 1;
                 return Some(subject);
             }
         }
-        self.due.shrink_to(64);
-        None
     }
 
     /// An event of the subject is on its way to the host.
@@ -142,6 +159,38 @@ impl Outbox {
 
     /// How many subjects wait, are on their way, or will be tried again.
     pub(super) fn backlog(&self) -> usize {
-        self.due.len() + self.tickets.len() + self.retry_at.len()
+        self.news.len() + self.again.len() + self.tickets.len() + self.retry_at.len()
+    }
+}
+
+/// Subjects in the order in which they came, each of them once.
+#[derive(Debug, Default)]
+struct Queue {
+    order: VecDeque<Subject>,
+    members: BTreeSet<Subject>,
+}
+
+impl Queue {
+    fn push(&mut self, subject: Subject) {
+        if self.members.insert(subject) {
+            self.order.push_back(subject);
+        }
+    }
+
+    fn pop(&mut self) -> Option<Subject> {
+        let subject = self.order.pop_front();
+        match &subject {
+            Some(subject) => drop(self.members.remove(subject)),
+            None => self.order.shrink_to(64),
+        }
+        subject
+    }
+
+    fn is_empty(&self) -> bool {
+        self.order.is_empty()
+    }
+
+    fn len(&self) -> usize {
+        self.order.len()
     }
 }

@@ -416,7 +416,7 @@ impl Worker {
             }
         }
         while self.shared.channel.has_room() {
-            match self.core.poll_event() {
+            match self.core.poll_event(self.shared.channel.is_idle()) {
                 Some(parcel) => self.shared.channel.offer(parcel),
                 None => break,
             }

@@ -29,7 +29,7 @@ fn poll(world: &mut World) {
         }
     }
     while world.waiting.len() < world.capacity {
-        let Some(parcel) = world.core.poll_event() else { break };
+        let Some(parcel) = world.core.poll_event(world.waiting.is_empty()) else { break };
         world.waiting.push(parcel);
     }
     if world.host.mood != Mood::Sleeps {

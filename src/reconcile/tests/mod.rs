@@ -17,6 +17,7 @@ mod play;
 #[cfg(test)]
 mod promises;
 #[cfg(test)]
+mod refusals;
 mod regressions;
 #[cfg(test)]
 mod traps;
@@ -264,7 +265,7 @@ impl World {
     fn offer(&mut self) -> bool {
         let before = self.waiting.len();
         while self.waiting.len() < self.capacity {
-            let Some(parcel) = self.core.poll_event() else { break };
+            let Some(parcel) = self.core.poll_event(self.waiting.is_empty()) else { break };
             assert!(self.waiting.iter().all(|other| about(other) != about(&parcel)), "two on the way: {parcel:?}");
             self.waiting.push(parcel);
         }

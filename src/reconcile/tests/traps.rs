@@ -255,7 +255,7 @@ fn a_file_that_never_holds_still_is_not_told_and_not_called_bad() {
             world.core.handle_document(world.now, world.now, id, document);
         }
         let mut told = Vec::new();
-        while let Some(parcel) = world.core.poll_event() {
+        while let Some(parcel) = world.core.poll_event(true) {
             told.push(parcel.event().name());
             world.acknowledge(parcel.ticket, true);
         }
