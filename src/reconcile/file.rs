@@ -6,10 +6,10 @@
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind};
-use crate::listing::{FileName, Moment, OtherKind, Process, Seen, Stamp};
+use crate::listing::{FileName, Moment, Seen, Stamp};
 use crate::payload::{ContentHash, Handoff};
-use crate::trust::Breach;
 
+use super::document::{Document, Fault};
 use super::leftover::{Identity, Leftover, process_of};
 use super::table::ReplicaId;
 
@@ -25,75 +25,6 @@ pub(super) const CONFIRM: Duration = Duration::from_millis(50);
 
 /// The same number everywhere.
 const ENOENT: i32 = 2;
-
-/// Why a file gives no handoff; "the same reason" is told once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
-    /// These bytes are no handoff.
-    Content(ContentHash),
-    TooLarge,
-    /// Whoever could write it is not to be believed.
-    Untrusted(Breach),
-    Other(OtherKind),
-    /// A symbolic link to nothing.
-    Dangling,
-    /// These bytes are a handoff, but their process is not.
-    Stale(ContentHash),
-    /// It has another length than `stat` says.
-    Contradictory,
-    /// `stat`, `open` or `read` failed with this error number.
-    Unreadable(i32),
-}
-
-impl Fault {
-    /// What is said of a name that leads to no regular file.
-    pub(crate) fn file_type_error(self) -> Error {
-        let found = match self {
-            Self::Other(OtherKind::Directory) => "a directory",
-            Self::Other(OtherKind::Fifo) => "a FIFO",
-            Self::Other(OtherKind::Socket) => "a socket",
-            Self::Other(OtherKind::Device) => "a device",
-            Self::Other(OtherKind::Symlink) => "a symbolic link, which is not followed here",
-            // Dangling: all others are faults of a regular file.
-            _ => "a symbolic link that leads to nothing",
-        };
-        Error::new(ErrorKind::FileType, format!("expected a regular file, found {found}"))
-    }
-}
-
-/// What a read gave.
-#[derive(Clone, Debug)]
-pub(crate) enum Document {
-    /// The whole content, with the stamp that it had before and after. `recent`: by the wall clock, the stamp is so young
-    /// that whoever wrote the content may still be at it; only asked of what was there at the start. `moved`: it is known
-    /// that the file was moved to its name, and that whoever has written to it since has changed its stamp since the listing. `process`: what is known of the process that it
-    /// names, where that is asked for.
-    Content {
-        stamp: Stamp,
-        recent: bool,
-        moved: bool,
-        hash: ContentHash,
-        handoff: Result<Handoff, Error>,
-        process: Option<Process>,
-    },
-    /// No content that could be taken; the stamp is known where the file could at least be opened.
-    Faulty { stamp: Option<Stamp>, fault: Fault, error: Error },
-    /// It changed while it was read.
-    Changing,
-    /// There is no such file.
-    Absent,
-}
-
-impl Document {
-    /// That of the file that was read, if it was the same all the time.
-    pub(super) fn stamp(&self) -> Option<Stamp> {
-        match self {
-            Self::Content { stamp, .. } => Some(*stamp),
-            Self::Faulty { stamp, .. } => *stamp,
-            Self::Changing | Self::Absent => None,
-        }
-    }
-}
 
 /// The version of a file that is in force.
 #[derive(Clone, Debug)]
@@ -120,7 +51,7 @@ pub(super) struct Verdict {
 #[derive(Clone, Debug)]
 enum Undecided {
     /// The same unusable content since then: perhaps only half-written.
-    Suspect { fault: Fault, since: Instant },
+    Suspect { fault: Fault, error: Error, since: Instant },
     /// Other good bytes than those in force since then, written in place: perhaps half overwritten.
     Candidate { hash: ContentHash, since: Instant },
 }
@@ -243,6 +174,18 @@ impl File {
         self.open.as_ref().is_some_and(|open| open.undecided.is_some() || open.missing_since.is_some())
             || self.read_queued
             || self.unread && self.verdict.is_none()
+    }
+
+    /// What its content is, if it is one that was parsed before: the version in force, or what was refused last.
+    pub(super) fn parsed(&self, hash: ContentHash) -> Option<Result<Handoff, Error>> {
+        let version = self.version.as_ref().map(|version| &version.handoff);
+        let refused = Fault::Content(hash);
+        match (version, self.undecided(), &self.verdict) {
+            (Some(handoff), ..) if handoff.hash() == hash => Some(Ok(handoff.clone())),
+            (_, Some(Undecided::Suspect { fault, error, .. }), _) if *fault == refused => Some(Err(error.clone())),
+            (_, _, Some(verdict)) if verdict.fault == refused => Some(Err(verdict.error.clone())),
+            _ => None,
+        }
     }
 
     /// It is what the very first listing found, or may still be.
@@ -458,7 +401,7 @@ impl File {
             return Step::Nothing;
         }
         let since = match self.undecided() {
-            Some(Undecided::Suspect { fault: same, since }) if *same == fault => *since,
+            Some(Undecided::Suspect { fault: same, since, .. }) if *same == fault => *since,
             _ => now,
         };
         if now.duration_since(since) < settle_time {
@@ -466,7 +409,7 @@ impl File {
             if matches!(self.undecided(), Some(Undecided::Suspect { fault: other, .. }) if *other != fault) {
                 self.initial = false;
             }
-            self.open(now).undecided = Some(Undecided::Suspect { fault, since });
+            self.open(now).undecided = Some(Undecided::Suspect { fault, error, since });
             // A read is cheap, and sees the rest of the bytes arrive; a listing only has to confirm.
             let end = since + settle_time;
             return match again {

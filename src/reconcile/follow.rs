@@ -2,7 +2,8 @@
 //!
 //! In: a [`Step`], and what the file was before it. Out: nothing but changes of the [`Reconciler`].
 
-use super::file::{Document, File, Rank, Step};
+use super::document::Document;
+use super::file::{File, Rank, Step};
 use super::outbox::Subject;
 use super::table::{FileId, ReplicaId};
 use super::{Reconciler, Waiting};

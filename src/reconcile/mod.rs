@@ -5,6 +5,7 @@
 //! ([`poll_event`](Reconciler::poll_event)), what to take back ([`poll_revoke`](Reconciler::poll_revoke)) and when to
 //! come again ([`poll_timeout`](Reconciler::poll_timeout)). One mutation, then drain.
 //!
+//! - [`document`]: what a read of a file gave.
 //! - [`file`]: one file, its versions, and what is undecided of it.
 //! - [`follow`]: what follows from a step of a file.
 //! - [`replica`]: who claims a replica, and what the host was told of it.
@@ -16,6 +17,7 @@
 //! - [`outbox`]: what the host has still to be told.
 
 mod announcement;
+mod document;
 mod events;
 mod file;
 mod follow;
@@ -39,9 +41,9 @@ use crate::replica::ReplicaKey;
 
 use announcement::Announcements;
 pub(crate) use announcement::Taken;
+pub(crate) use document::{Document, Fault};
 use events::Flight;
 pub(crate) use events::News;
-pub(crate) use file::{Document, Fault};
 use file::{File, Step};
 use follow::Before;
 use leftover::Followed;
@@ -469,10 +471,9 @@ impl Reconciler {
         others.into_iter().flatten().fold(self.schedule.next(), Instant::min)
     }
 
-    /// The version in force of a file, if it is this one: it need not be parsed again.
-    pub(crate) fn in_force(&self, file: FileId, hash: ContentHash) -> Option<Handoff> {
-        let version = self.files.get(file)?.version.as_ref()?;
-        (version.handoff.hash() == hash).then(|| version.handoff.clone())
+    /// What a content of a file is, if it need not be parsed again.
+    pub(crate) fn parsed(&self, file: FileId, hash: ContentHash) -> Option<Result<Handoff, Error>> {
+        self.files.get(file)?.parsed(hash)
     }
 
     /// Why the directory is unavailable, if it is.

@@ -356,11 +356,8 @@ impl Worker {
         let document = match self.reader.read(directory, name) {
             ReadOutcome::Bytes { stamp, bytes } => {
                 let hash = ContentHash::of(bytes);
-                // What is in force already need not be parsed again.
-                let handoff = match self.core.in_force(id, hash) {
-                    Some(handoff) => Ok(handoff),
-                    None => Handoff::parse(bytes, hash),
-                };
+                // What is in force need not be parsed again, nor what is looked at again because it is none.
+                let handoff = self.core.parsed(id, hash).unwrap_or_else(|| Handoff::parse(bytes, hash));
                 let pid = handoff.as_ref().ok().and_then(process_of);
                 let process = self.processes.as_mut().zip(pid).map(|(processes, pid)| processes.look(pid));
                 Document::Content {

@@ -295,3 +295,27 @@ fn regression_a_notification_has_only_what_shows_read() {
     world.run(INTERVAL + GRACE);
     assert_eq!(world.heard(), ["updated r0 v2"]);
 }
+
+/// One of a megabyte takes long to parse, and is looked at ten times a second while it may be half-written.
+#[test]
+fn regression_what_was_refused_need_not_be_parsed_again() {
+    let mut world = World::new().settled();
+    let hash = |text: &str| ContentHash::of(text.as_bytes());
+    world.disk.replace("a.json", "[1]");
+    let listing = world.disk.list().unwrap();
+    world.core.handle_listing(world.now, world.now, &listing);
+    let (id, name) = world.core.poll_read(world.now).unwrap();
+    assert!(world.core.parsed(id, hash("[1]")).is_none());
+    let document = world.disk.read(&name).unwrap();
+    world.core.handle_document(world.now, world.now, id, document);
+    assert!(world.core.parsed(id, hash("[1]")).unwrap().is_err(), "suspect");
+    world.run(ms(2000));
+    assert_eq!(world.heard(), ["invalid a.json"]);
+    assert!(world.core.parsed(id, hash("[1]")).unwrap().is_err(), "refused");
+    assert!(world.core.parsed(id, hash("[2]")).is_none());
+    let good = doc("p", "r0", "v1");
+    world.disk.replace("a.json", &good);
+    world.run(INTERVAL);
+    assert!(world.core.parsed(id, hash(&good)).unwrap().is_ok(), "in force");
+    assert!(world.core.parsed(id, hash("[1]")).is_none());
+}
