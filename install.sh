@@ -6,12 +6,15 @@
 # The pkg-config file finds everything relative to itself, so the installed tree may be moved. On systems without ELF, use
 # cargo-c: `cargo cinstall`.
 set -eu
+case ${DESTDIR:=} in
+'' | /*) ;;
+*) DESTDIR=$PWD/$DESTDIR ;;
+esac
 cd "$(dirname "$0")"
 
 PREFIX=${PREFIX:-/usr/local}
 LIBDIR=${LIBDIR:-$PREFIX/lib}
 INCLUDEDIR=${INCLUDEDIR:-$PREFIX/include}
-DESTDIR=${DESTDIR:-}
 
 if [ "$(uname -s)" = Darwin ]; then
     echo "install.sh: this system's libraries are not ELF; use: cargo install cargo-c && cargo cinstall" >&2
@@ -60,4 +63,11 @@ EOF
 chmod 644 "$lib/pkgconfig/handoff_watcher.pc"
 
 echo "installed handoff_watcher $version below ${DESTDIR}${PREFIX}"
+if [ -z "$DESTDIR" ] && command -v ldconfig >/dev/null; then
+    # Only root may tell the system's loader.
+    ldconfig 2>/dev/null || true
+    if ! ldconfig -p | grep -q "$soname"; then
+        echo "programs find it with LD_LIBRARY_PATH=$LIBDIR, or when root has run ldconfig with it in /etc/ld.so.conf.d"
+    fi
+fi
 echo "shared library: $(($(wc -c <"$lib/libhandoff_watcher.so.$version") / 1000)) KB"

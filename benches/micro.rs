@@ -1,4 +1,4 @@
-//! What single steps cost, by criterion: parsing, printing, and asking the registry. `cargo bench --bench micro`
+//! What single steps cost, by criterion: parsing, printing, and asking the registry: `cargo bench --bench micro`
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout)]
 

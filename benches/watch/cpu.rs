@@ -83,12 +83,16 @@ pub(crate) fn idle(bench: &Bench, rows: &mut Rows, quick: bool) {
     }
 }
 
-/// The system calls of a poll in which nothing changed.
+/// The system calls of a poll in which nothing changed, but for the one that waits.
 pub(crate) fn system_calls(bench: &Bench, rows: &mut Rows) {
-    const FILES: usize = 1000;
-    let dir = directory(FILES);
-    if let Some(calls) = bench.system_calls(dir.path(), 200, 12) {
-        rows.add(format!("system calls of an idle poll, {FILES} files"), calls, (FILES + 3) as f64, "", String::new());
+    for files in [10, 1000] {
+        let dir = directory(files);
+        let calls = |role| bench.system_calls(role, dir.path(), 200, 12);
+        if let Some(polling) = calls("idle") {
+            let instant = calls("idle-instant").map(|calls| format!("in instant mode {calls}"));
+            let what = format!("system calls of an idle poll, {files} files");
+            rows.add(what, polling, (files + 3) as f64, "", instant.unwrap_or_default());
+        }
     }
 }
 

@@ -10,6 +10,9 @@ use crate::table::Rows;
 
 /// CLOUD-3013.
 const OBJECTIVE_MS: f64 = 2000.0;
+/// The goals at 10 ms, beside 10 and beside 10,000 files.
+const NEAR_EMPTY_MS: f64 = 11.5;
+const CROWDED_MS: f64 = 29.0;
 
 fn figures(sorted: &[f64]) -> String {
     let max = sorted[sorted.len() - 1];
@@ -87,8 +90,8 @@ pub(crate) fn detection(bench: &Bench, rows: &mut Rows, quick: bool) -> bool {
                     let Some(case) = start(bench, Who::Ours, role, interval, *others, count) else { continue };
                     let sorted = case.started.latencies();
                     let goal = match (interval, *others, *busy) {
-                        (10, 10, false) => Some(11.5),
-                        (10, 10_000, false) => Some(29.0),
+                        (10, 10, false) => Some(NEAR_EMPTY_MS),
+                        (10, 10_000, false) => Some(CROWDED_MS),
                         (_, 10, false) => Some(interval as f64 + 2.0),
                         _ => None,
                     };
@@ -107,9 +110,11 @@ pub(crate) fn detection(bench: &Bench, rows: &mut Rows, quick: bool) -> bool {
     kept
 }
 
-/// The same of the peers at 10 ms; and of this watcher where the producer renames without setting the time.
+/// The same of the peers at 10 ms, and beside them of this watcher, from a producer that writes and renames within a tick of
+/// the clock and does not set the time, as `publish` does and the producer of the rows above: to the peers it is all one, as
+/// they believe what they see at once, and a file that is being overwritten too.
 fn peers(bench: &Bench, rows: &mut Rows) {
-    for others in [10, 10_000] {
+    for (others, goal) in [(10, NEAR_EMPTY_MS), (10_000, CROWDED_MS)] {
         let mut texts = Vec::new();
         let whos = [
             Who::Floor,
@@ -130,7 +135,9 @@ fn peers(bench: &Bench, rows: &mut Rows) {
         }
         let Some(case) = start(bench, Who::Ours, "plain-rename", 10, others, 100) else { continue };
         let what = format!("detection at 10 ms, {others} others, written and renamed within a tick of the clock");
-        rows.show(what, figures(&case.started.latencies()), String::new(), None, texts.join(", "));
+        let sorted = case.started.latencies();
+        let met = quantile(&sorted, 0.99) <= goal;
+        rows.show(what, figures(&sorted), format!("p99 {goal} ms"), Some(met), texts.join(", "));
     }
 }
 

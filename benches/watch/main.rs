@@ -1,4 +1,5 @@
 //! The watcher against what a user would pick instead, and against the limit, in one run: `cargo bench --all-features`.
+//! Without a feature, what is built with it is left out.
 //!
 //! Each is measured in a process of its own, and what is compared is measured in turns: the figures are ratios, as the
 //! machines are noisy. At the end stands one table. `-- --quick` is the short form: the watcher against the floor in C.
@@ -6,6 +7,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
+#[cfg(feature = "capi")]
 mod c_host;
 mod cpu;
 mod lab;

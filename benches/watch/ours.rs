@@ -7,9 +7,12 @@ use std::sync::{OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use handoff_watcher::{HandoffEvent, HandoffIter, HandoffPayload, HandoffWatcher, HandoffWatcherConfig};
+use handoff_watcher::{
+    HandoffEvent, HandoffIter, HandoffPayload, HandoffWatcher, HandoffWatcherBuilder, HandoffWatcherConfig,
+};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
+#[cfg(feature = "capi")]
 use crate::c_host::Host;
 use crate::lab::{cpu_us, lone, pause, print_latencies, rename};
 
@@ -39,7 +42,7 @@ fn until_synced(events: &mut HandoffIter) {
 
 pub(crate) fn run(role: &str, dir: &Path, interval_ms: u64, count: usize) {
     match role {
-        "idle" => idle(dir, interval_ms, count),
+        "idle" | "idle-instant" => idle(role, dir, interval_ms, count),
         "initial" => initial(dir),
         "floor" => floor(dir),
         "memory" => memory(dir),
@@ -52,9 +55,25 @@ pub(crate) fn run(role: &str, dir: &Path, interval_ms: u64, count: usize) {
     }
 }
 
+/// Whether this build has it.
+pub(crate) fn has(role: &str) -> bool {
+    let is_c = matches!(role, "c" | "take-c");
+    (!is_c || cfg!(feature = "capi")) && (!role.ends_with("instant") || cfg!(feature = "inotify"))
+}
+
+#[cfg(feature = "inotify")]
+fn builder(config: HandoffWatcherConfig, instant: bool) -> HandoffWatcherBuilder {
+    HandoffWatcher::builder(config).instant(instant)
+}
+
+#[cfg(not(feature = "inotify"))]
+fn builder(config: HandoffWatcherConfig, _: bool) -> HandoffWatcherBuilder {
+    HandoffWatcher::builder(config)
+}
+
 /// The processor time of a poll in which nothing changed, after all stamps have settled.
-fn idle(dir: &Path, interval_ms: u64, polls: usize) {
-    let mut events = HandoffWatcher::iter(config(dir, interval_ms)).unwrap();
+fn idle(role: &str, dir: &Path, interval_ms: u64, polls: usize) {
+    let mut events = builder(config(dir, interval_ms), role == "idle-instant").iter().unwrap();
     until_synced(&mut events);
     // What was written just now is read again for 2 s, and with the next polls.
     let settled = Instant::now() + Duration::from_millis(2500 + 4 * interval_ms);
@@ -115,6 +134,7 @@ fn take(role: &str, dir: &Path, count: usize) {
             }
             began.elapsed()
         }
+        #[cfg(feature = "capi")]
         "take-c" => {
             let host = Host::new(dir, 60_000, PREPARED as u64);
             host.rescan();
@@ -157,8 +177,7 @@ fn stop(dir: &Path, count: usize) {
 fn detection(role: &str, dir: &Path, interval_ms: u64, count: usize) {
     let (sender, received) = mpsc::channel::<(Instant, Option<String>)>();
     let url = |event: &HandoffEvent| event.payload().map(|payload| payload.url.clone());
-    let builder = HandoffWatcher::builder(config(dir, interval_ms));
-    let builder = builder.instant(role.starts_with("instant"));
+    let builder = builder(config(dir, interval_ms), role == "instant");
     let mut keep = None;
     match role {
         "callback" => {
@@ -169,6 +188,7 @@ fn detection(role: &str, dir: &Path, interval_ms: u64, count: usize) {
             });
             keep = Some(watcher.spawn().stop_on_drop());
         }
+        #[cfg(feature = "capi")]
         "c" => {
             let dir = dir.to_owned();
             thread::spawn(move || {
@@ -191,7 +211,7 @@ fn detection(role: &str, dir: &Path, interval_ms: u64, count: usize) {
     // What was there at the start has been told when nothing has come for a while.
     let quiet = Duration::from_millis(interval_ms.max(500) + 200);
     while received.recv_timeout(quiet).is_ok() {}
-    let instant = role.starts_with("instant");
+    let instant = role == "instant";
     let latencies = (0..count).map(|number| {
         thread::sleep(if instant { lone(number) } else { pause(number, Duration::from_millis(interval_ms)) });
         let port = 10_000 + number;

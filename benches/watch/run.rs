@@ -5,6 +5,8 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
+use crate::ours;
+
 /// Who is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Who {
@@ -46,6 +48,11 @@ impl Bench {
         let floor = target.join("floor");
         let mut cc = Command::new("cc");
         cc.args(["-O2", "-o"]).arg(&floor).arg(root.join("benches/peers/floor.c"));
+        for (has, what) in [(ours::has("c"), "the host in C"), (ours::has("instant"), "instant mode")] {
+            if !has {
+                println!("left out: {what} (cargo bench --all-features)");
+            }
+        }
         let mut bench = Self { strace: runs(Command::new("strace").arg("-V")), ..Self::default() };
         if runs(&mut cc) {
             bench.floor = Some(floor);
@@ -80,6 +87,7 @@ impl Bench {
     fn command(&self, who: Who, role: &str, dir: &Path, interval_ms: u64, count: usize) -> Option<Command> {
         let numbers = [interval_ms.to_string(), count.to_string()];
         let mut command = match who {
+            Who::Ours if !ours::has(role) => return None,
             Who::Ours => {
                 let mut command = Command::new(std::env::current_exe().expect("this program"));
                 command.args(["role", role]);
@@ -126,11 +134,11 @@ impl Bench {
         self.start(who, role, dir, interval, count)?.finish()[of].as_f64()
     }
 
-    /// How many system calls it makes, by `strace`.
-    pub(crate) fn system_calls(&self, dir: &Path, interval_ms: u64, polls: usize) -> Option<f64> {
-        let inner = self.command(Who::Ours, "idle", dir, interval_ms, polls)?;
+    /// How many system calls a poll makes, by `strace`: all but the one that waits for the next.
+    pub(crate) fn system_calls(&self, role: &str, dir: &Path, interval_ms: u64, polls: usize) -> Option<f64> {
+        let inner = self.command(Who::Ours, role, dir, interval_ms, polls)?;
         let mut strace = Command::new("strace");
-        strace.args(["-f", "-qq", "-e", "trace=openat,getdents64,newfstatat,fstat,statx,read,close,fstatfs"]);
+        strace.args(["-f", "-qq", "-e", "trace=!futex,poll,ppoll"]);
         let output = strace.arg("--").arg(inner.get_program()).args(inner.get_args()).output().ok()?;
         let trace = String::from_utf8_lossy(&output.stderr).into_owned();
         // From one opening of the directory to the next is one poll; the last ones are those of a directory at rest.
