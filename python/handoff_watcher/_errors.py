@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import reprlib
 from pathlib import Path
+from typing import NoReturn
 
 
 class HandoffError(Exception):
@@ -119,3 +121,19 @@ BY_CODE: dict[int, type[HandoffError]] = {
         BusyError,
     )
 }
+
+
+def wrong_type(name: str, expected: str, found: object) -> TypeError:
+    """Say of an argument that it is of a wrong type, in the words that all of them have."""
+    return TypeError(f"argument `{name}`: expected {expected}, found {reprlib.repr(found)}")
+
+
+class Unique:
+    """What owns something of the library's: a second object would free it under the first one."""
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be copied and to be pickled, which both ask for this."""
+        name = type(self).__name__
+        raise TypeError(
+            f"a {name} cannot be copied or pickled: it is one watcher; share the object"
+        )

@@ -12,7 +12,7 @@ import time
 from typing import Any, Callable, TypeVar
 
 from . import _abi
-from ._errors import BusyError, ForkedError, StoppedError
+from ._errors import BusyError, ForkedError, StoppedError, Unique
 from ._native import ffi, lib
 
 T = TypeVar("T")
@@ -27,7 +27,7 @@ gone is ended in the middle of foreign code, which aborts the process: so the ex
 _exiting = False
 
 
-class Handle:
+class Handle(Unique):
     """A pointer to a watcher, together with the calls that are under way."""
 
     def __init__(self, config: Any, keep: object) -> None:

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from . import _abi
+from ._errors import Unique
 from ._handle import Handle
 from ._native import lib
 from ._payload import Payload
@@ -30,7 +31,7 @@ class PoolStatus:
     """How many of its replicas are ready."""
 
 
-class Registry:
+class Registry(Unique):
     """What is ready now, by replica and by pool.
 
     It follows the directory: it changes before the event of a change is handed out, and also when

@@ -16,7 +16,7 @@ from typing import Any, Callable, Literal
 
 from . import _abi, _host
 from ._abi import StrPath
-from ._errors import ConfigError, InternalError, StoppedError
+from ._errors import ConfigError, InternalError, StoppedError, Unique
 from ._events import Event
 from ._figures import Health, Stats
 from ._handle import Handle
@@ -46,8 +46,9 @@ def watch(
 
     Without ``on_event`` the events are taken by iterating over the watcher. With it, each is given
     to the callback, on a thread of the library and never two at once. An exception in the callback
-    is logged, to the logger ``handoff_watcher``, and means that the event is to come again. Such a
-    watcher lives until it is closed, whether or not anyone holds it; inside its callback
+    is logged, to the logger ``handoff_watcher``, and means that the event is to come again; so does
+    an awaitable that it returns, which nothing would await: for asyncio there is ``async for``.
+    Such a watcher lives until it is closed, whether or not anyone holds it; inside its callback
     :meth:`Watcher.stop` may be called, and :meth:`Watcher.close` may not.
 
     Every setting is checked, and nothing is clamped: what is out of its range is refused with
@@ -82,6 +83,8 @@ def watch(
         the version that was taken. Only with ``mode="announcements"``.
     :param thread_name: The name of the scanning thread. Default: ``"handoff-watcher"``.
     """
+    if on_event is not None:
+        _host.check_callback(on_event)
     config = ffi.new("handoff_config *", {"struct_size": ffi.sizeof("handoff_config")})
     # What a structure points to lives for as long as someone here holds it.
     texts = []
@@ -122,7 +125,7 @@ def watch(
     return watcher
 
 
-class Watcher:
+class Watcher(Unique):
     """A watched directory; made by :func:`watch`.
 
     Close it: by ``with``, ``async with`` or :meth:`close`. What is still open when the interpreter
