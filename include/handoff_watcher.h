@@ -61,7 +61,7 @@
 #define HANDOFF_NOT_FOUND 3
 
 /**
- * A setting or an environment variable has an impossible value; the text names it.
+ * A setting or an environment variable has an impossible value, whatever is wrong with it; the text names it.
  */
 #define HANDOFF_ERROR_CONFIG -1
 
@@ -283,7 +283,8 @@ typedef void (*handoff_on_destroy)(void *user_data);
 
 /**
  * How a watcher is to be. Begin with HANDOFF_CONFIG_INIT, or handoff_config_init(), and set what is to differ: 0 and NULL
- * mean the default. Nothing is clamped: what is out of its range is refused with HANDOFF_ERROR_CONFIG.
+ * mean the default. Nothing is clamped: a setting that cannot be is refused with HANDOFF_ERROR_CONFIG, and
+ * handoff_last_error_field() has the name of its field here, or that of the environment variable.
  *
  * A later version only appends fields. A host that was compiled with an older header gets their defaults; one that was
  * compiled with a newer header is refused, with HANDOFF_ERROR_INVALID_ARGUMENT, if it sets what this library lacks.
@@ -335,8 +336,9 @@ typedef struct handoff_config {
      */
     int32_t no_follow_symlinks;
     /**
-     * 1: where runtime_dir is NULL and poll_interval_ms is 0, the environment variables POOL_MANAGERD_RUNTIME_DIR and
-     * POOL_MANAGERD_WATCH_INTERVAL_MS say what they are; the defaults apply where those are unset or empty.
+     * 1: where runtime_dir is NULL, the environment variable POOL_MANAGERD_RUNTIME_DIR says what it is, and where
+     * poll_interval_ms is 0, POOL_MANAGERD_WATCH_INTERVAL_MS does. Each is read only then; the default applies where it is
+     * unset or empty.
      */
     int32_t read_environment;
     /**
@@ -614,7 +616,7 @@ typedef struct handoff_payload {
      */
     uint32_t pid;
     /**
-     * 1: the handoff says "ready": false, which withdraws the replica.
+     * 1: the handoff says "ready": false, which withdraws the replica. 0: it does not.
      */
     int32_t not_ready;
 } handoff_payload;
@@ -885,7 +887,7 @@ void handoff_event_free(struct handoff_event *event);
  * config: NULL means all defaults. It, and its strings, are only read during the call.
  * watcher: not NULL; on HANDOFF_OK set to a watcher that is the host's, to be freed by handoff_watcher_free(). It is set
  * before the first callback.
- * Returns HANDOFF_OK, HANDOFF_ERROR_INVALID_ARGUMENT, HANDOFF_ERROR_CONFIG for a setting that is out of its range, or
+ * Returns HANDOFF_OK, HANDOFF_ERROR_INVALID_ARGUMENT, HANDOFF_ERROR_CONFIG for a setting that cannot be, or
  * HANDOFF_ERROR_SPAWN. A directory that is missing is no error: it is waited for. Where it fails, no callback was called
  * and none will be, on_destroy included.
  * Thread: any. In callbacks: yes. Since 0.1.0.
@@ -1117,11 +1119,12 @@ int32_t handoff_watcher_health_json(const struct handoff_watcher *watcher, char 
  * content is on the disk when this returns, which typically takes some milliseconds. Calls for one replica should come
  * one after the other.
  *
- * runtime_dir: the directory, not NULL; a path as the system has it.
+ * runtime_dir: the directory, not NULL and not ""; a path as the system has it.
  * payload: not NULL, with its struct_size set.
  * file: NULL, or on HANDOFF_OK set to the path of the file: a string that is the host's, to be freed by
  * handoff_string_free().
- * Returns HANDOFF_OK, HANDOFF_ERROR_SCHEMA for an impossible field, HANDOFF_ERROR_IO, or HANDOFF_ERROR_INVALID_ARGUMENT.
+ * Returns HANDOFF_OK, HANDOFF_ERROR_SCHEMA for an impossible field, HANDOFF_ERROR_CONFIG for an empty runtime_dir,
+ * HANDOFF_ERROR_IO, or HANDOFF_ERROR_INVALID_ARGUMENT.
  * Thread: any. In callbacks: yes. Since 0.1.0.
  */
 int32_t handoff_publish(const char *runtime_dir,
@@ -1131,21 +1134,25 @@ int32_t handoff_publish(const char *runtime_dir,
 /**
  * The same as handoff_publish(), of a handoff that is JSON already.
  *
- * runtime_dir: the directory, not NULL; a path as the system has it.
+ * runtime_dir: the directory, not NULL and not ""; a path as the system has it.
  * json, length: the document in UTF-8 and its length in bytes; not NULL. It need not end with a NUL. What this library
- * does not know is kept.
+ * does not know is kept; but there a whole number beyond 64 bits becomes the nearest double, and one beyond the range of
+ * a double is refused.
  * file: as in handoff_publish().
  * Returns as handoff_publish(), and HANDOFF_ERROR_SYNTAX.
  * Thread: any. In callbacks: yes. Since 0.1.0.
  */
-int32_t handoff_publish_json(const char *runtime_dir, const char *json, size_t length, char **file);
+int32_t handoff_publish_json(const char *runtime_dir,
+                             const char *json,
+                             size_t length,
+                             char **file);
 
 /**
  * Removes the handoff of a replica that was published; a watcher then reports the replica as removed.
  *
- * runtime_dir: the directory, not NULL; a path as the system has it. pool_id, replica_id: not NULL, UTF-8.
+ * runtime_dir: the directory, not NULL and not ""; a path as the system has it. pool_id, replica_id: not NULL, UTF-8.
  * Returns HANDOFF_OK, HANDOFF_NOT_FOUND when there was none, HANDOFF_ERROR_SCHEMA for ids that no replica can have,
- * HANDOFF_ERROR_IO, or HANDOFF_ERROR_INVALID_ARGUMENT.
+ * HANDOFF_ERROR_CONFIG for an empty runtime_dir, HANDOFF_ERROR_IO, or HANDOFF_ERROR_INVALID_ARGUMENT.
  * Thread: any. In callbacks: yes. Since 0.1.0.
  */
 int32_t handoff_withdraw(const char *runtime_dir, const char *pool_id, const char *replica_id);
@@ -1154,15 +1161,13 @@ int32_t handoff_withdraw(const char *runtime_dir, const char *pool_id, const cha
  * Checks a document as a watcher does, whose size limit apart.
  *
  * json, length: the document and its length in bytes; NULL only with length 0. It need not end with a NUL.
- * normalized: NULL, or on HANDOFF_OK set to the handoff in the order and with the names in which this library writes it: a
- * string that is the host's, to be freed by handoff_string_free().
+ * normalized: NULL, or on HANDOFF_OK set to the handoff in the order, and with the names and the numbers, in which this
+ * library writes it (see handoff_publish_json): a string that is the host's, to be freed by handoff_string_free().
  * Returns HANDOFF_OK, HANDOFF_ERROR_SYNTAX, HANDOFF_ERROR_SCHEMA, or HANDOFF_ERROR_INVALID_ARGUMENT. Of the error,
  * handoff_last_error(), _field(), _line() and _column() say what and where.
  * Thread: any. In callbacks: yes. Since 0.1.0.
  */
-int32_t handoff_check(const char *json,
-                      size_t length,
-                      char **normalized);
+int32_t handoff_check(const char *json, size_t length, char **normalized);
 
 /**
  * Frees a string that this library gave away.

@@ -5,7 +5,7 @@
 
 use std::ffi::OsString;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, excerpt};
@@ -26,8 +26,8 @@ const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 const POLL_INTERVAL_MS: RangeInclusive<u64> = 1..=DAY_MS;
 const CHANNEL_CAPACITY: RangeInclusive<u64> = 1..=65_536;
 const MAX_FILE_SIZE: RangeInclusive<u64> = 1..=1 << 30;
-const SETTLE_TIME_MS: RangeInclusive<u64> = 0..=60 * 60 * 1000;
-const RETRY_BACKOFF_MS: RangeInclusive<u64> = 1..=DAY_MS;
+pub(crate) const SETTLE_TIME_MS: RangeInclusive<u64> = 0..=60 * 60 * 1000;
+pub(crate) const RETRY_BACKOFF_MS: RangeInclusive<u64> = 1..=DAY_MS;
 
 /// Where to look, and how often.
 ///
@@ -63,7 +63,8 @@ impl HandoffWatcherConfig {
         Self::from_variables(|name| std::env::var_os(name))
     }
 
-    fn from_variables(get: impl Fn(&str) -> Option<OsString>) -> Result<Self, Error> {
+    /// `get` gives the value of an environment variable, where it is to count.
+    pub(crate) fn from_variables(get: impl Fn(&str) -> Option<OsString>) -> Result<Self, Error> {
         let set = |name| get(name).filter(|value| !value.is_empty());
         let mut config = Self::default();
         if let Some(dir) = set(RUNTIME_DIR_VARIABLE) {
@@ -178,10 +179,7 @@ impl From<HandoffWatcherConfig> for Settings {
 impl Settings {
     /// Refuses what cannot work. Nothing is clamped: a host that asks for the impossible learns of it.
     pub(crate) fn check(&self) -> Result<(), Error> {
-        let dir = self.runtime_dir.as_os_str();
-        if dir.is_empty() || dir.as_encoded_bytes().contains(&0) {
-            return Err(refusal("runtime_dir", "expected the path of a directory", &dir.to_string_lossy()));
-        }
+        check_dir(&self.runtime_dir)?;
         let (least, most) = self.retry_backoff;
         within("poll_interval_ms", "ms", millis(self.poll_interval), POLL_INTERVAL_MS)?;
         within("channel_capacity", "events", self.channel_capacity as u64, CHANNEL_CAPACITY)?;
@@ -199,11 +197,21 @@ impl Settings {
     }
 }
 
-fn millis(duration: Duration) -> u64 {
+/// Of an empty path the system makes the working directory where something is joined to it: a variable that was forgotten
+/// would go unseen.
+pub(crate) fn check_dir(dir: &Path) -> Result<(), Error> {
+    let dir = dir.as_os_str();
+    if dir.is_empty() || dir.as_encoded_bytes().contains(&0) {
+        return Err(refusal("runtime_dir", "expected the path of a directory", &dir.to_string_lossy()));
+    }
+    Ok(())
+}
+
+pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn within(name: &str, unit: &str, value: u64, range: RangeInclusive<u64>) -> Result<(), Error> {
+pub(crate) fn within(name: &str, unit: &str, value: u64, range: RangeInclusive<u64>) -> Result<(), Error> {
     if range.contains(&value) {
         return Ok(());
     }

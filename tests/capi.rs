@@ -26,7 +26,7 @@ macro_rules! programs {
 }
 
 programs!(null stop_in_callback free_while_waiting two_waiters forked signals config_size bytes thousand slow_callback);
-programs!(story settings readable log_and_destroy);
+programs!(story settings refused readable log_and_destroy);
 
 #[test]
 fn raii() {

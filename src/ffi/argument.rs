@@ -70,6 +70,14 @@ pub(super) unsafe fn bytes<'a>(name: &str, bytes: *const c_char, length: usize) 
     }
 }
 
+/// What is wrong with it is for the caller to say of the argument or of the setting.
+pub(super) fn flag(value: i32) -> Result<bool, String> {
+    match value {
+        0 | 1 => Ok(value == 1),
+        _ => Err(format!("expected 0 or 1, found {value}")),
+    }
+}
+
 /// Negative is forever.
 pub(super) fn timeout(ms: i64) -> Option<Duration> {
     u64::try_from(ms).ok().map(Duration::from_millis)

@@ -1,6 +1,7 @@
 //! What a host sets.
 
 use std::ffi::{OsString, c_char, c_void};
+use std::ops::RangeInclusive;
 use std::os::unix::ffi::OsStringExt as _;
 use std::time::Duration;
 
@@ -8,8 +9,11 @@ use super::argument::{self, Versioned};
 use super::event::Event;
 use super::guard;
 use super::status::HANDOFF_OK;
-use crate::config::{HandoffWatcherConfig, Mode, Settings};
-use crate::error::Error;
+use crate::config::{
+    HandoffWatcherConfig, Mode, RETRY_BACKOFF_MS, RUNTIME_DIR_VARIABLE, SETTLE_TIME_MS, Settings,
+    WATCH_INTERVAL_VARIABLE, millis, within,
+};
+use crate::error::{Error, ErrorKind};
 use crate::log::LevelFilter;
 use crate::trust::TrustPolicy;
 
@@ -66,7 +70,8 @@ pub type OnLog = Option<unsafe extern "C" fn(level: i32, text: *const c_char, us
 pub type OnDestroy = Option<unsafe extern "C" fn(user_data: *mut c_void)>;
 
 /// How a watcher is to be. Begin with HANDOFF_CONFIG_INIT, or handoff_config_init(), and set what is to differ: 0 and NULL
-/// mean the default. Nothing is clamped: what is out of its range is refused with HANDOFF_ERROR_CONFIG.
+/// mean the default. Nothing is clamped: a setting that cannot be is refused with HANDOFF_ERROR_CONFIG, and
+/// handoff_last_error_field() has the name of its field here, or that of the environment variable.
 ///
 /// A later version only appends fields. A host that was compiled with an older header gets their defaults; one that was
 /// compiled with a newer header is refused, with HANDOFF_ERROR_INVALID_ARGUMENT, if it sets what this library lacks.
@@ -98,8 +103,9 @@ pub struct Config {
     pub thread_name: *const c_char,
     /// 1: a handoff that is a symbolic link is "invalid". 0: links are followed. The directory may always be one.
     pub no_follow_symlinks: i32,
-    /// 1: where runtime_dir is NULL and poll_interval_ms is 0, the environment variables POOL_MANAGERD_RUNTIME_DIR and
-    /// POOL_MANAGERD_WATCH_INTERVAL_MS say what they are; the defaults apply where those are unset or empty.
+    /// 1: where runtime_dir is NULL, the environment variable POOL_MANAGERD_RUNTIME_DIR says what it is, and where
+    /// poll_interval_ms is 0, POOL_MANAGERD_WATCH_INTERVAL_MS does. Each is read only then; the default applies where it is
+    /// unset or empty.
     pub read_environment: i32,
     /// The least important level that on_log is called for, HANDOFF_LOG_ERROR to HANDOFF_LOG_DEBUG. Default:
     /// HANDOFF_LOG_INFO.
@@ -176,8 +182,15 @@ impl Config {
     /// Its strings are NULL, or end with a NUL; its uids are NULL, or as many as it says.
     pub(super) unsafe fn settings(&self) -> Result<Settings, Error> {
         let read_environment = flag("read_environment", self.read_environment)?;
-        let from_env = read_environment && (self.runtime_dir.is_null() || self.poll_interval_ms == 0);
-        let mut config = if from_env { HandoffWatcherConfig::from_env()? } else { HandoffWatcherConfig::default() };
+        // A variable that is not needed may say whatever it likes.
+        let mut config = HandoffWatcherConfig::from_variables(|name| {
+            let is_asked = match name {
+                RUNTIME_DIR_VARIABLE => self.runtime_dir.is_null(),
+                WATCH_INTERVAL_VARIABLE => self.poll_interval_ms == 0,
+                _ => false,
+            };
+            (read_environment && is_asked).then(|| std::env::var_os(name)).flatten()
+        })?;
         // SAFETY: the caller's word.
         if let Some(dir) = unsafe { argument::optional_bytes(self.runtime_dir) } {
             config.runtime_dir = OsString::from_vec(dir.to_vec()).into();
@@ -186,12 +199,13 @@ impl Config {
         let mut settings = Settings::from(config);
         set(&mut settings.channel_capacity, self.channel_capacity, |it| usize::try_from(it).unwrap_or(usize::MAX));
         set(&mut settings.max_file_size, self.max_file_size, |bytes| bytes);
+        in_range("settle_time_ms", self.settle_time_ms, &SETTLE_TIME_MS)?;
         set(&mut settings.settle_time, self.settle_time_ms, Duration::from_millis);
-        set(&mut settings.retry_backoff.0, self.retry_first_ms, Duration::from_millis);
-        set(&mut settings.retry_backoff.1, self.retry_most_ms, Duration::from_millis);
+        self.set_retry_backoff(&mut settings.retry_backoff)?;
         settings.follow_symlinks = !flag("no_follow_symlinks", self.no_follow_symlinks)?;
         // SAFETY: the caller's word.
-        if let Some(name) = unsafe { argument::optional_text("thread_name", self.thread_name) }? {
+        if let Some(name) = unsafe { argument::optional_bytes(self.thread_name) } {
+            let name = std::str::from_utf8(name).map_err(|_| refused("thread_name", "expected UTF-8"))?;
             name.clone_into(&mut settings.thread_name);
         }
         settings.mode = self.mode()?;
@@ -202,9 +216,25 @@ impl Config {
         settings.trust = match flag("trust", self.trust)? {
             true => Some(uids.iter().fold(TrustPolicy::this_user(), |policy, uid| policy.and_uid(*uid))),
             false if uids.is_empty() => None,
-            false => return Err(argument::refused("trusted_uids", "expected none, as `trust` is 0")),
+            false => return Err(refused("trusted_uids", "expected none, as `trust` is 0")),
         };
         Ok(settings)
+    }
+
+    /// Two fields here, one setting elsewhere: each is named for what is wrong with it.
+    fn set_retry_backoff(&self, backoff: &mut (Duration, Duration)) -> Result<(), Error> {
+        in_range("retry_first_ms", self.retry_first_ms, &RETRY_BACKOFF_MS)?;
+        in_range("retry_most_ms", self.retry_most_ms, &RETRY_BACKOFF_MS)?;
+        set(&mut backoff.0, self.retry_first_ms, Duration::from_millis);
+        set(&mut backoff.1, self.retry_most_ms, Duration::from_millis);
+        let (first, most) = (millis(backoff.0), millis(backoff.1));
+        let (field, expected, found) = match (self.retry_first_ms, self.retry_most_ms) {
+            _ if first <= most => return Ok(()),
+            (_, 0) => ("retry_first_ms", format!("at most the default of `retry_most_ms`, {most} ms"), first),
+            (0, _) => ("retry_most_ms", format!("at least the default of `retry_first_ms`, {first} ms"), most),
+            _ => ("retry_most_ms", format!("at least `retry_first_ms`, {first} ms"), most),
+        };
+        Err(refused(field, &format!("expected {expected}, found {found}")))
     }
 
     /// # Safety
@@ -212,14 +242,11 @@ impl Config {
     unsafe fn uids(&self) -> Result<&[u32], Error> {
         let count = usize::try_from(self.trusted_uid_count).ok().filter(|count| *count <= MOST_UIDS);
         let found = self.trusted_uid_count;
-        let count = count.ok_or_else(|| {
-            argument::refused("trusted_uid_count", &format!("expected 0 to {MOST_UIDS}, found {found}"))
-        })?;
+        let count =
+            count.ok_or_else(|| refused("trusted_uid_count", &format!("expected 0 to {MOST_UIDS}, found {found}")))?;
         match (self.trusted_uids.is_null(), count) {
             (_, 0) => Ok(&[]),
-            (true, _) => {
-                Err(argument::refused("trusted_uids", "expected as many as trusted_uid_count says, found NULL"))
-            }
+            (true, _) => Err(refused("trusted_uids", "expected as many as trusted_uid_count says, found NULL")),
             // SAFETY: the caller's word; the number is far from what a slice could not hold.
             (false, count) => Ok(unsafe { std::slice::from_raw_parts(self.trusted_uids, count) }),
         }
@@ -228,13 +255,12 @@ impl Config {
     fn mode(&self) -> Result<Mode, Error> {
         let consume = flag("consume", self.consume)?;
         match self.mode {
-            HANDOFF_MODE_STATE if consume => Err(argument::refused(
-                "consume",
-                "expected 0, as `mode` is HANDOFF_MODE_STATE: handoffs that are the state stay",
-            )),
+            HANDOFF_MODE_STATE if consume => {
+                Err(refused("consume", "expected 0, as `mode` is HANDOFF_MODE_STATE: handoffs that are the state stay"))
+            }
             HANDOFF_MODE_STATE => Ok(Mode::State),
             HANDOFF_MODE_ANNOUNCEMENTS => Ok(Mode::Announcements { consume }),
-            other => Err(argument::refused("mode", &format!("expected 0 or 1, found {other}"))),
+            other => Err(refused("mode", &format!("expected 0 or 1, found {other}"))),
         }
     }
 
@@ -244,9 +270,18 @@ impl Config {
             HANDOFF_LOG_WARN => Ok(LevelFilter::Warn),
             0 | HANDOFF_LOG_INFO => Ok(LevelFilter::Info),
             HANDOFF_LOG_DEBUG => Ok(LevelFilter::Debug),
-            other => Err(argument::refused("log_level", &format!("expected 0 to 4, found {other}"))),
+            other => Err(refused("log_level", &format!("expected 0 to 4, found {other}"))),
         }
     }
+}
+
+fn refused(setting: &str, reason: &str) -> Error {
+    Error::new(ErrorKind::Config, format!("setting `{setting}`: {reason}")).with_field(setting)
+}
+
+/// 0 means the default, also where it is in the range.
+fn in_range(name: &str, ms: u64, range: &RangeInclusive<u64>) -> Result<(), Error> {
+    if ms == 0 { Ok(()) } else { within(name, "ms", ms, *range.start().max(&1)..=*range.end()) }
 }
 
 /// 0 leaves the default.
@@ -257,10 +292,7 @@ fn set<T>(setting: &mut T, value: u64, convert: impl FnOnce(u64) -> T) {
 }
 
 fn flag(name: &str, value: i32) -> Result<bool, Error> {
-    match value {
-        0 | 1 => Ok(value == 1),
-        _ => Err(argument::refused(name, &format!("expected 0 or 1, found {value}"))),
-    }
+    argument::flag(value).map_err(|reason| refused(name, &reason))
 }
 
 /// Sets a configuration to the defaults, for hosts that cannot use HANDOFF_CONFIG_INIT.

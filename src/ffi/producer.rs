@@ -45,7 +45,7 @@ pub struct Payload {
     pub flag_count: usize,
     /// The engine's process; 0 for absent.
     pub pid: u32,
-    /// 1: the handoff says "ready": false, which withdraws the replica.
+    /// 1: the handoff says "ready": false, which withdraws the replica. 0: it does not.
     pub not_ready: i32,
 }
 
@@ -79,7 +79,8 @@ impl Payload {
         // SAFETY: the caller's word.
         payload.slots_free = unsafe { self.slots_free.as_ref() }.copied();
         payload.pid = (self.pid != 0).then_some(self.pid);
-        payload.ready = (self.not_ready != 0).then_some(false);
+        let not_ready = argument::flag(self.not_ready).map_err(|reason| argument::refused("not_ready", &reason))?;
+        payload.ready = not_ready.then_some(false);
         if !self.flags.is_null() {
             // SAFETY: the caller's word that there are that many.
             let flags = unsafe { std::slice::from_raw_parts(self.flags, self.flag_count) };
@@ -96,11 +97,12 @@ impl Payload {
 /// content is on the disk when this returns, which typically takes some milliseconds. Calls for one replica should come
 /// one after the other.
 ///
-/// runtime_dir: the directory, not NULL; a path as the system has it.
+/// runtime_dir: the directory, not NULL and not ""; a path as the system has it.
 /// payload: not NULL, with its struct_size set.
 /// file: NULL, or on HANDOFF_OK set to the path of the file: a string that is the host's, to be freed by
 /// handoff_string_free().
-/// Returns HANDOFF_OK, HANDOFF_ERROR_SCHEMA for an impossible field, HANDOFF_ERROR_IO, or HANDOFF_ERROR_INVALID_ARGUMENT.
+/// Returns HANDOFF_OK, HANDOFF_ERROR_SCHEMA for an impossible field, HANDOFF_ERROR_CONFIG for an empty runtime_dir,
+/// HANDOFF_ERROR_IO, or HANDOFF_ERROR_INVALID_ARGUMENT.
 /// Thread: any. In callbacks: yes. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn handoff_publish(
@@ -114,9 +116,10 @@ pub unsafe extern "C" fn handoff_publish(
 
 /// The same as handoff_publish(), of a handoff that is JSON already.
 ///
-/// runtime_dir: the directory, not NULL; a path as the system has it.
+/// runtime_dir: the directory, not NULL and not ""; a path as the system has it.
 /// json, length: the document in UTF-8 and its length in bytes; not NULL. It need not end with a NUL. What this library
-/// does not know is kept.
+/// does not know is kept; but there a whole number beyond 64 bits becomes the nearest double, and one beyond the range of
+/// a double is refused.
 /// file: as in handoff_publish().
 /// Returns as handoff_publish(), and HANDOFF_ERROR_SYNTAX.
 /// Thread: any. In callbacks: yes. Since 0.1.0.
@@ -128,14 +131,21 @@ pub unsafe extern "C" fn handoff_publish_json(
     file: *mut *mut c_char,
 ) -> i32 {
     // SAFETY: the host's word.
-    unsafe { put(runtime_dir, file, || HandoffPayload::parse(argument::bytes("json", json, length)?)) }
+    unsafe {
+        put(runtime_dir, file, || {
+            if json.is_null() {
+                return Err(argument::refused("json", "expected bytes, found NULL"));
+            }
+            HandoffPayload::parse(argument::bytes("json", json, length)?)
+        })
+    }
 }
 
 /// Removes the handoff of a replica that was published; a watcher then reports the replica as removed.
 ///
-/// runtime_dir: the directory, not NULL; a path as the system has it. pool_id, replica_id: not NULL, UTF-8.
+/// runtime_dir: the directory, not NULL and not ""; a path as the system has it. pool_id, replica_id: not NULL, UTF-8.
 /// Returns HANDOFF_OK, HANDOFF_NOT_FOUND when there was none, HANDOFF_ERROR_SCHEMA for ids that no replica can have,
-/// HANDOFF_ERROR_IO, or HANDOFF_ERROR_INVALID_ARGUMENT.
+/// HANDOFF_ERROR_CONFIG for an empty runtime_dir, HANDOFF_ERROR_IO, or HANDOFF_ERROR_INVALID_ARGUMENT.
 /// Thread: any. In callbacks: yes. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn handoff_withdraw(
@@ -156,8 +166,8 @@ pub unsafe extern "C" fn handoff_withdraw(
 /// Checks a document as a watcher does, whose size limit apart.
 ///
 /// json, length: the document and its length in bytes; NULL only with length 0. It need not end with a NUL.
-/// normalized: NULL, or on HANDOFF_OK set to the handoff in the order and with the names in which this library writes it: a
-/// string that is the host's, to be freed by handoff_string_free().
+/// normalized: NULL, or on HANDOFF_OK set to the handoff in the order, and with the names and the numbers, in which this
+/// library writes it (see handoff_publish_json): a string that is the host's, to be freed by handoff_string_free().
 /// Returns HANDOFF_OK, HANDOFF_ERROR_SYNTAX, HANDOFF_ERROR_SCHEMA, or HANDOFF_ERROR_INVALID_ARGUMENT. Of the error,
 /// handoff_last_error(), _field(), _line() and _column() say what and where.
 /// Thread: any. In callbacks: yes. Since 0.1.0.

@@ -23,7 +23,7 @@ pub const HANDOFF_STOPPED: i32 = 2;
 /// There is none: no such replica is ready, or no such handoff is there.
 pub const HANDOFF_NOT_FOUND: i32 = 3;
 
-/// A setting or an environment variable has an impossible value; the text names it.
+/// A setting or an environment variable has an impossible value, whatever is wrong with it; the text names it.
 pub const HANDOFF_ERROR_CONFIG: i32 = -1;
 /// The operating system refused.
 pub const HANDOFF_ERROR_IO: i32 = -2;

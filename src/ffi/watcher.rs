@@ -19,7 +19,7 @@ use crate::watcher::Threads;
 /// config: NULL means all defaults. It, and its strings, are only read during the call.
 /// watcher: not NULL; on HANDOFF_OK set to a watcher that is the host's, to be freed by handoff_watcher_free(). It is set
 /// before the first callback.
-/// Returns HANDOFF_OK, HANDOFF_ERROR_INVALID_ARGUMENT, HANDOFF_ERROR_CONFIG for a setting that is out of its range, or
+/// Returns HANDOFF_OK, HANDOFF_ERROR_INVALID_ARGUMENT, HANDOFF_ERROR_CONFIG for a setting that cannot be, or
 /// HANDOFF_ERROR_SPAWN. A directory that is missing is no error: it is waited for. Where it fails, no callback was called
 /// and none will be, on_destroy included.
 /// Thread: any. In callbacks: yes. Since 0.1.0.

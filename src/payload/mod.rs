@@ -79,8 +79,11 @@ pub struct HandoffPayload {
     pub flags: Option<Vec<String>>,
     /// Whether the engine takes requests. Absent means that it does; see [`is_ready`](Self::is_ready).
     pub ready: Option<bool>,
-    /// Every other field of the document, as it stands there. A name of one of the fields above is refused here. A number
-    /// beyond the range of a 64-bit float is refused, unless the host builds serde_json with `arbitrary_precision`.
+    /// Every other field of the document, as it stands there. A name of one of the fields above is refused here.
+    ///
+    /// A whole number that fits into neither `i64` nor `u64` becomes the nearest `f64`: 123456789012345678901234567890 comes
+    /// back as 1.2345678901234568e+29. A number beyond the range of an `f64` is refused. Neither is so where the host
+    /// builds serde_json with `arbitrary_precision`.
     pub extra: Map<String, Value>,
 }
 
@@ -97,7 +100,7 @@ pub struct Model {
     pub id: Option<String>,
     /// Where the model lies on this machine.
     pub path: Option<String>,
-    /// Every other field of the object, as it stands there.
+    /// Every other field of the object, as it stands there; see [`HandoffPayload::extra`] for very large numbers.
     pub extra: Map<String, Value>,
 }
 

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use self::names::names;
+use crate::config::check_dir;
 use crate::error::{Error, ErrorKind};
 use crate::payload::{HandoffPayload, check_ids};
 
@@ -50,7 +51,8 @@ const ATTEMPTS: usize = 16;
 /// ```
 ///
 /// # Errors
-/// [`ErrorKind::Schema`] when the payload does not pass [`HandoffPayload::validate`]: nothing was touched.
+/// [`ErrorKind::Config`] when `dir` is empty: the working directory is `.`. [`ErrorKind::Schema`] when the payload does
+/// not pass [`HandoffPayload::validate`]. In both cases nothing was touched.
 /// [`ErrorKind::Io`], with the path, when the system refuses. Then the former handoff is still in force and the
 /// temporary file is gone; but where the message says that the *directory* cannot be synced, the new one can be seen
 /// already, and only might not survive a power failure.
@@ -64,11 +66,13 @@ pub fn publish(dir: impl AsRef<Path>, payload: &HandoffPayload) -> Result<PathBu
 /// another replica says under the same name stays, and so does what is no handoff.
 ///
 /// # Errors
-/// [`ErrorKind::Schema`] when no replica can have these ids. [`ErrorKind::Io`], with the path, when the system refuses
-/// to read or to remove the file, or to sync the directory; in the last case the file is gone.
+/// [`ErrorKind::Config`] when `dir` is empty: the working directory is `.`. [`ErrorKind::Schema`] when no replica can
+/// have these ids. [`ErrorKind::Io`], with the path, when the system refuses to read or to remove the file, or to sync
+/// the directory; in the last case the file is gone.
 pub fn withdraw(dir: impl AsRef<Path>, pool_id: &str, replica_id: &str) -> Result<bool, Error> {
-    check_ids(pool_id, replica_id)?;
     let dir = dir.as_ref();
+    check_dir(dir)?;
+    check_ids(pool_id, replica_id)?;
     let mut removed = false;
     for name in names(pool_id, replica_id) {
         let path = dir.join(name);
@@ -83,6 +87,7 @@ pub fn withdraw(dir: impl AsRef<Path>, pool_id: &str, replica_id: &str) -> Resul
 }
 
 fn publish_in(dir: &Path, payload: &HandoffPayload) -> Result<PathBuf, Error> {
+    check_dir(dir)?;
     payload.validate()?;
     let mut text = serde_json::to_vec(payload)
         .map_err(|error| Error::new(ErrorKind::Internal, format!("cannot serialise a checked payload: {error}")))?;
@@ -260,8 +265,6 @@ fn remove(path: &Path) -> Result<bool, Error> {
 
 /// Makes the names last. Not every file system can sync a directory; those that cannot say so, and need not be asked.
 fn sync_directory(dir: &Path) -> Result<(), Error> {
-    // An empty path is the working directory to `join`, but nothing to `open`.
-    let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
     match File::open(dir).and_then(|dir| dir.sync_all()) {
         Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
         synced => synced.map_err(|error| Error::io("sync the directory", dir, error)),

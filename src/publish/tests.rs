@@ -61,6 +61,26 @@ fn publishes_replaces_and_withdraws() {
 }
 
 #[test]
+fn regression_no_directory_is_not_the_working_directory() {
+    // Names that no other test has: without the refusal this would be a file beside the sources.
+    let handoff = payload("regression-no-directory", "r0");
+    let name = handoff_file_name(&handoff.pool_id, &handoff.replica_id);
+    for error in [
+        publish("", &handoff).expect_err("an empty path is no directory"),
+        withdraw("", &handoff.pool_id, &handoff.replica_id).expect_err("an empty path is no directory"),
+        publish("a\0b", &handoff).expect_err("a NUL is in no path"),
+    ] {
+        assert_eq!((error.kind(), error.field()), (ErrorKind::Config, Some("runtime_dir")), "{error}");
+        assert!(
+            error.message().starts_with("setting `runtime_dir`: expected the path of a directory, found"),
+            "{error}"
+        );
+    }
+    assert!(!Path::new(&name).exists());
+    assert!(!withdraw(".", &handoff.pool_id, &handoff.replica_id).expect("the working directory, by its name"));
+}
+
+#[test]
 fn a_reader_never_sees_a_part() {
     let dir = temporary_dir();
     let mut handoff = payload("pool-0", "r0");

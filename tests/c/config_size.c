@@ -14,7 +14,6 @@ int main(void) {
     handoff_watcher *watcher = NULL;
     struct newer newer;
     handoff_stats *small;
-    uint32_t uid = 1;
     size_t size, known = offsetof(handoff_config, poll_interval_ms);
     make_dir();
     write_handoff("p", 0, 1);
@@ -66,44 +65,6 @@ int main(void) {
     CHECK_STATUS(HANDOFF_OK, handoff_watcher_stats(watcher, small));
     CHECK(small->scans > 0 && small->struct_size == offsetof(handoff_stats, reads));
     free(small);
-    CHECK_STATUS(HANDOFF_OK, handoff_watcher_free(watcher));
-
-    /* Impossible values are refused by name. */
-    config = quick_config();
-    config.channel_capacity = UINT64_MAX;
-    CHECK_STATUS(HANDOFF_ERROR_CONFIG, handoff_watcher_new(&config, &watcher));
-    CHECK_TEXT("channel_capacity", handoff_last_error_field());
-    config = quick_config();
-    config.runtime_dir = "";
-    CHECK_STATUS(HANDOFF_ERROR_CONFIG, handoff_watcher_new(&config, &watcher));
-    config = quick_config();
-    config.log_level = 5;
-    CHECK_STATUS(HANDOFF_ERROR_INVALID_ARGUMENT, handoff_watcher_new(&config, &watcher));
-    config = quick_config();
-    config.instant = 2;
-    CHECK_STATUS(HANDOFF_ERROR_INVALID_ARGUMENT, handoff_watcher_new(&config, &watcher));
-    config = quick_config();
-    config.trust = 1;
-    config.trusted_uid_count = 1;
-    CHECK_STATUS(HANDOFF_ERROR_INVALID_ARGUMENT, handoff_watcher_new(&config, &watcher));
-    config = quick_config();
-    config.trusted_uids = &uid;
-    config.trusted_uid_count = 1;
-    CHECK_STATUS(HANDOFF_ERROR_INVALID_ARGUMENT, handoff_watcher_new(&config, &watcher));
-    config = quick_config();
-    config.thread_name = "\xff";
-    CHECK_STATUS(HANDOFF_ERROR_INVALID_ARGUMENT, handoff_watcher_new(&config, &watcher));
-
-    /* The environment is asked where the configuration says so, and nothing else. */
-    setenv("POOL_MANAGERD_RUNTIME_DIR", temporary_dir, 1);
-    setenv("POOL_MANAGERD_WATCH_INTERVAL_MS", "7 days", 1);
-    CHECK_STATUS(HANDOFF_OK, handoff_config_init(&config, sizeof config));
-    config.read_environment = 1;
-    CHECK_STATUS(HANDOFF_ERROR_CONFIG, handoff_watcher_new(&config, &watcher));
-    CHECK_TEXT("POOL_MANAGERD_WATCH_INTERVAL_MS", handoff_last_error_field());
-    setenv("POOL_MANAGERD_WATCH_INTERVAL_MS", "5", 1);
-    watcher = start(&config);
-    skip(watcher, HANDOFF_EVENT_READY);
     CHECK_STATUS(HANDOFF_OK, handoff_watcher_free(watcher));
     return 0;
 }

@@ -103,7 +103,17 @@ int main(void) {
     REFUSED(handoff_publish(NULL, &payload, NULL));
     payload.flag_count = 1;
     REFUSED(handoff_publish(temporary_dir, &payload, NULL));
+    payload.flag_count = 0, payload.not_ready = 5;
+    REFUSED(handoff_publish(temporary_dir, &payload, NULL));
+    CHECK_TEXT("not_ready", handoff_last_error_field());
+    payload.not_ready = 1;
+    CHECK_STATUS(HANDOFF_ERROR_CONFIG, handoff_publish("", &payload, NULL));
+    CHECK_TEXT("runtime_dir", handoff_last_error_field());
+    CHECK_STATUS(HANDOFF_ERROR_CONFIG, handoff_withdraw("", "p", "r"));
+    CHECK_TEXT("runtime_dir", handoff_last_error_field());
     REFUSED(handoff_publish_json(temporary_dir, NULL, 1, NULL));
+    REFUSED(handoff_publish_json(temporary_dir, NULL, 0, NULL));
+    CHECK_TEXT("json", handoff_last_error_field());
     REFUSED(handoff_publish_json(NULL, "{}", 2, NULL));
     REFUSED(handoff_withdraw(NULL, "p", "r"));
     REFUSED(handoff_withdraw(temporary_dir, NULL, "r"));

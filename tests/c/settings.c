@@ -69,11 +69,6 @@ int main(void) {
     CHECK(access(path, F_OK) == 0);
     config = quick_config();
     config.consume = 1;
-    CHECK_STATUS(HANDOFF_ERROR_INVALID_ARGUMENT, handoff_watcher_new(&config, &watcher));
-    CHECK_TEXT("consume", handoff_last_error_field());
-    config.mode = 2;
-    CHECK_STATUS(HANDOFF_ERROR_INVALID_ARGUMENT, handoff_watcher_new(&config, &watcher));
-    CHECK_TEXT("mode", handoff_last_error_field());
     config.mode = HANDOFF_MODE_ANNOUNCEMENTS;
     watcher = start(&config);
     skip(watcher, HANDOFF_EVENT_READY); /* that of before */
