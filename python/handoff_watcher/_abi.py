@@ -5,15 +5,13 @@ from __future__ import annotations
 import math
 import os
 from pathlib import Path
-from typing import Any, Callable, Union
+from typing import Any, Callable
 
 from . import _errors
 from ._events import Event, from_json
 from ._native import ffi, lib
 
-StrPath = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
-
-_LONGEST_MS = 2**62
+_LONGEST_SECONDS = 2.0**50
 
 
 def version() -> str:
@@ -56,27 +54,12 @@ def number(function: Callable[..., int], *args: Any) -> int:
     return int(place[0])
 
 
-def text(name: str, value: str) -> bytes:
-    """Make text fit for C, which cannot see what stands behind a NUL."""
-    try:
-        encoded = value.encode()
-    except UnicodeEncodeError:
-        message = f"argument `{name}`: expected Unicode text"
-        raise _errors.ArgumentError(message, field=name) from None
-    return _without_nul(name, encoded)
-
-
-def path(name: str, value: StrPath) -> bytes:
-    """Make a path fit for C: its bytes, whatever they are."""
-    return _without_nul(name, os.fsencode(value))
-
-
 def millis(timeout: float | None) -> int:
     """Turn seconds to wait into C's milliseconds: ``None`` and infinity wait forever."""
     if timeout is None or timeout == math.inf:
         return -1
     # Rounded up: who waits for a little is not to spin.
-    return min(max(math.ceil(timeout * 1000), 0), _LONGEST_MS)
+    return math.ceil(min(max(timeout, 0), _LONGEST_SECONDS) * 1000)
 
 
 def take(event: Any) -> Event:
@@ -105,9 +88,3 @@ def _path(start: Any, length: int) -> Path:
 
 def _text(start: Any) -> str | None:
     return None if start == ffi.NULL else ffi.string(start).decode("utf-8", "replace")
-
-
-def _without_nul(name: str, value: bytes) -> bytes:
-    if b"\0" in value:
-        raise _errors.ArgumentError(f"argument `{name}`: expected no NUL in it", field=name)
-    return value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import reprlib
 from pathlib import Path
 from typing import NoReturn
 
@@ -10,8 +9,8 @@ from typing import NoReturn
 class HandoffError(Exception):
     """Whatever this library refuses or cannot do; its text is one line, complete in itself.
 
-    Catching it catches everything of this library. A kind that this version has no class for is
-    raised as this class itself.
+    Catching it catches everything of this library, but for the :class:`TypeError` of an argument
+    of a wrong type. A kind that this version has no class for is raised as this class itself.
     """
 
     code: int = 0
@@ -121,11 +120,6 @@ BY_CODE: dict[int, type[HandoffError]] = {
         BusyError,
     )
 }
-
-
-def wrong_type(name: str, expected: str, found: object) -> TypeError:
-    """Say of an argument that it is of a wrong type, in the words that all of them have."""
-    return TypeError(f"argument `{name}`: expected {expected}, found {reprlib.repr(found)}")
 
 
 class Unique:

@@ -11,7 +11,7 @@ import threading
 import time
 from typing import Any, Callable, TypeVar
 
-from . import _abi
+from . import _abi, _checks
 from ._errors import BusyError, ForkedError, StoppedError, Unique
 from ._native import ffi, lib
 
@@ -78,6 +78,7 @@ class Handle(Unique):
 
         Signals are handled on the main thread alone, so no other has to come back for them.
         """
+        timeout = _checks.timeout(timeout)
         if threading.current_thread() is not threading.main_thread():
             return self.call(function, *args, _abi.millis(timeout))
         deadline = None if timeout is None else time.monotonic() + timeout

@@ -8,7 +8,7 @@ import reprlib
 from typing import Any, Callable
 
 from . import _abi
-from ._errors import wrong_type
+from ._checks import wrong_type
 from ._events import Event
 from ._native import ffi, lib
 

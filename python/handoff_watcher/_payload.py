@@ -16,7 +16,8 @@ class Model:
     path: str | None = None
     """Where the model lies on this machine."""
     extra: Mapping[str, Any] = dataclasses.field(default_factory=dict, hash=False)
-    """Every other field of the object, as it stands there."""
+    """Every other field of the object, as it stands there; of very large numbers see
+    :attr:`Payload.extra`."""
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Model:
@@ -62,7 +63,9 @@ class Payload:
     ready: bool | None = None
     """Whether the engine takes requests. ``None``, for absent, means that it does."""
     extra: Mapping[str, Any] = dataclasses.field(default_factory=dict, hash=False)
-    """Every other field of the document, as it stands there."""
+    """Every other field of the document, as it stands there; but a whole number that fits into
+    neither 64 bits with a sign nor 64 without comes back as the nearest float, also in what
+    :func:`publish` writes."""
 
     @property
     def is_ready(self) -> bool:

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Union
 
-from . import _abi
-from ._abi import StrPath
+from . import _abi, _checks
+from ._checks import StrPath
 from ._errors import SchemaError
 from ._native import ffi, lib
 from ._payload import Payload
@@ -24,10 +24,11 @@ def publish(runtime_dir: StrPath, handoff: Document) -> Path:
     The directory is made if it is not there. The content is on the disk when this returns, which
     typically takes some milliseconds. Calls for one replica should come one after the other.
 
-    Raises :class:`DocumentError` when it is no handoff, :class:`IoError` when it cannot be written.
+    Raises :class:`DocumentError` when it is no handoff, :class:`IoError` when it cannot be written,
+    and :class:`ConfigError` for an empty path: the working directory is ``"."``.
     """
     document = _bytes(handoff)
-    directory = _abi.path("runtime_dir", runtime_dir)
+    directory = _checks.path("runtime_dir", runtime_dir)
     file = ffi.new("char **")
     _abi.check(lib.handoff_publish_json(directory, document, len(document), file))
     try:
@@ -37,9 +38,12 @@ def publish(runtime_dir: StrPath, handoff: Document) -> Path:
 
 
 def withdraw(runtime_dir: StrPath, pool_id: str, replica_id: str) -> bool:
-    """Remove the handoff of a replica that was published; return whether there was one."""
-    directory = _abi.path("runtime_dir", runtime_dir)
-    ids = _abi.text("pool_id", pool_id), _abi.text("replica_id", replica_id)
+    """Remove the handoff of a replica that was published; return whether there was one.
+
+    Raises :class:`ConfigError` for an empty path: the working directory is ``"."``.
+    """
+    directory = _checks.path("runtime_dir", runtime_dir)
+    ids = _checks.text("pool_id", pool_id), _checks.text("replica_id", replica_id)
     return bool(_abi.check(lib.handoff_withdraw(directory, *ids)) == lib.HANDOFF_OK)
 
 

@@ -6,7 +6,7 @@ import dataclasses
 import json
 from typing import Any
 
-from . import _abi
+from . import _abi, _checks
 from ._errors import Unique
 from ._handle import Handle
 from ._native import lib
@@ -44,7 +44,7 @@ class Registry(Unique):
 
     def get(self, pool_id: str, replica_id: str) -> Payload | None:
         """Give a replica's handoff, if it is ready."""
-        ids = _abi.text("pool_id", pool_id), _abi.text("replica_id", replica_id)
+        ids = _checks.text("pool_id", pool_id), _checks.text("replica_id", replica_id)
         found = self._json(lib.handoff_registry_get, *ids)
         return None if found is None else Payload.from_dict(found)
 
@@ -55,7 +55,7 @@ class Registry(Unique):
 
     def is_ready(self, pool_id: str) -> bool:
         """Tell whether at least one replica of a pool is ready."""
-        pool = _abi.text("pool_id", pool_id)
+        pool = _checks.text("pool_id", pool_id)
         ask = lib.handoff_registry_is_ready
         status = self._handle.call(lambda watcher: _abi.check(ask(watcher, pool)))
         return bool(status == lib.HANDOFF_OK)
@@ -70,10 +70,10 @@ class Registry(Unique):
 
         Raises :class:`StoppedError` when the watcher is stopped meanwhile.
         """
-        ids = [_abi.text("pool_id", pool_id)]
+        ids = [_checks.text("pool_id", pool_id)]
         function = lib.handoff_registry_wait_ready
         if replica_id is not None:
-            ids.append(_abi.text("replica_id", replica_id))
+            ids.append(_checks.text("replica_id", replica_id))
             function = lib.handoff_registry_wait_replica_ready
         return bool(
             self._handle.wait(lambda *args: _abi.check(function(*args)), *ids, timeout=timeout)

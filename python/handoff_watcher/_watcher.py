@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Callable, Literal
 
-from . import _abi, _host
-from ._abi import StrPath
-from ._errors import ConfigError, InternalError, StoppedError, Unique
+from . import _abi, _checks, _host
+from ._checks import StrPath
+from ._errors import InternalError, StoppedError, Unique
 from ._events import Event
 from ._figures import Health, Stats
 from ._handle import Handle
@@ -51,8 +51,9 @@ def watch(
     Such a watcher lives until it is closed, whether or not anyone holds it; inside its callback
     :meth:`Watcher.stop` may be called, and :meth:`Watcher.close` may not.
 
-    Every setting is checked, and nothing is clamped: what is out of its range is refused with
-    :class:`ConfigError`.
+    Every setting is checked, and nothing is clamped: what cannot be is refused with
+    :class:`ConfigError`, and what is of a wrong type with :class:`TypeError`. Times count to the
+    millisecond.
 
     :param runtime_dir: The directory whose ``*.json`` files are watched. It need not exist: it is
         waited for. A relative path is relative to the working directory at each poll. Default: the
@@ -91,26 +92,28 @@ def watch(
     if runtime_dir is None:
         config.read_environment = 1
     else:
-        texts.append(ffi.new("char[]", _abi.path("runtime_dir", runtime_dir)))
+        texts.append(ffi.new("char[]", _checks.path("runtime_dir", runtime_dir, is_setting=True)))
         config.runtime_dir = texts[-1]
     if thread_name is not None:
-        texts.append(ffi.new("char[]", _abi.text("thread_name", thread_name)))
+        texts.append(ffi.new("char[]", _checks.text("thread_name", thread_name, is_setting=True)))
         config.thread_name = texts[-1]
-    first, most = retry_backoff or (None, None)
-    config.poll_interval_ms = _millis("poll_interval", poll_interval)
-    # 0 is C's word for the default, and a millisecond is practically at once.
-    config.settle_time_ms = _millis("settle_time", 0.001 if settle_time == 0 else settle_time)
-    config.retry_first_ms = _millis("retry_backoff", first)
-    config.retry_most_ms = _millis("retry_backoff", most)
-    config.max_file_size = _count("max_file_size", max_file_size)
-    config.channel_capacity = _count("channel_capacity", channel_capacity)
-    config.no_follow_symlinks = not follow_symlinks
-    config.instant = instant
-    config.trust = trust
-    config.check_processes = check_processes
-    config.mode = _mode(mode)
-    config.consume = consume
-    uids = ffi.new("uint32_t[]", list(trusted_uids))
+    config.poll_interval_ms = _checks.seconds("poll_interval", poll_interval, 0.001, _checks.DAY)
+    config.settle_time_ms = _checks.seconds("settle_time", settle_time, 0, 3600)
+    first, most = _checks.backoff("retry_backoff", retry_backoff)
+    config.retry_first_ms, config.retry_most_ms = first, most
+    config.max_file_size = _checks.count("max_file_size", max_file_size, 2**30, "bytes")
+    config.channel_capacity = _checks.count("channel_capacity", channel_capacity, 65_536, "events")
+    config.no_follow_symlinks = not _checks.flag("follow_symlinks", follow_symlinks)
+    config.instant = _checks.flag("instant", instant)
+    config.trust = _checks.flag("trust", trust)
+    config.check_processes = _checks.flag("check_processes", check_processes)
+    config.mode = _checks.choice("mode", mode, _MODES)
+    config.consume = _checks.flag("consume", consume)
+    if consume and config.mode != lib.HANDOFF_MODE_ANNOUNCEMENTS:
+        raise _checks.wrong_value("consume", "False without mode='announcements'", consume)
+    uids = ffi.new("uint32_t[]", _checks.uids("trusted_uids", trusted_uids))
+    if len(uids) and not trust:
+        raise _checks.wrong_value("trusted_uids", "none without trust=True", trusted_uids)
     config.trusted_uids = uids
     config.trusted_uid_count = len(uids)
     config.log_level = _host.log_level()
@@ -154,6 +157,7 @@ class Watcher(Unique):
         Raises :class:`StoppedError` when the watcher is stopped, also while this waits, and
         :class:`ArgumentError` for a watcher that has a callback.
         """
+        timeout = _checks.timeout(timeout)
         deadline = None if timeout is None else time.monotonic() + timeout
         return self._handle.call(self._next, deadline)
 
@@ -315,31 +319,4 @@ class Watcher(Unique):
         return json.loads(self._handle.call(lambda it: _abi.string(function, it)) or b"")
 
 
-def _millis(name: str, seconds: float | None) -> int:
-    if seconds is None:
-        return 0
-    ms = seconds * 1000
-    if not 1 <= ms <= _MOST:
-        text = f"setting `{name}`: expected at least 0.001 seconds, found {seconds}"
-        raise ConfigError(text, field=name)
-    return round(ms)
-
-
-def _mode(mode: str) -> int:
-    modes = {"state": lib.HANDOFF_MODE_STATE, "announcements": lib.HANDOFF_MODE_ANNOUNCEMENTS}
-    if mode not in modes:
-        text = f"setting `mode`: expected 'state' or 'announcements', found {mode!r}"
-        raise ConfigError(text, field="mode")
-    return int(modes[mode])
-
-
-def _count(name: str, count: int | None) -> int:
-    if count is None:
-        return 0
-    if not 1 <= count <= _MOST:
-        raise ConfigError(f"setting `{name}`: expected at least 1, found {count}", field=name)
-    return count
-
-
-# C's own ranges are below it, and are C's to check.
-_MOST = 2**63
+_MODES = {"state": lib.HANDOFF_MODE_STATE, "announcements": lib.HANDOFF_MODE_ANNOUNCEMENTS}
