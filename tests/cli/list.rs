@@ -1,10 +1,12 @@
 //! `list`.
 
 use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::harness::{Place, assert_harmless, command, finish, fixtures};
+use crate::harness::{Place, assert_harmless, command, finish, fixtures, handoff};
 
 fn document(place: &Place) -> (Option<i32>, Value) {
     let said = finish(command(["list", "--json"]).arg(place.path()), b"");
@@ -92,4 +94,26 @@ fn nothing_that_a_file_says_reaches_the_terminal_raw() {
     let said = finish(command(["list", "--json"]).arg(place.path()), b"");
     assert_harmless(&said.out);
     assert!(said.out.contains("\\u202e") && said.out.contains(&long), "whole, and escaped: {said:?}");
+}
+
+/// `synced` does not wait for ever for such a file, and what `list` says is not to depend on it.
+#[test]
+fn regression_a_file_that_comes_to_rest_only_after_seconds_is_in_the_list() {
+    let place = Place::new();
+    place.handoff("a.json", "p", "r0", 1);
+    let (path, began) = (place.join("a.json"), Instant::now());
+    let writer = thread::spawn(move || {
+        for port in 2.. {
+            fs::write(&path, handoff("p", "r0", port)).unwrap();
+            if began.elapsed() > Duration::from_secs(4) {
+                return port;
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        unreachable!("there are ports enough")
+    });
+    let said = finish(command(["list"]).arg(place.path()), b"");
+    let port = writer.join().unwrap();
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(said.out.contains(&format!(":{port} ")), "{port}: {said:?}");
 }

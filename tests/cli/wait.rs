@@ -58,6 +58,10 @@ fn the_timeout_is_exit_1_and_one_line() {
     finish(command(wait).arg(place.join("missing")), b"").assert_complaint(1, "No such file or directory");
     place.write("q.json", "{\"pool_id\":\"q\"}");
     finish(command(wait).arg(place.path()), b"").assert_complaint(1, "q.json:1:");
+    // Which of two it is about nobody knows.
+    place.write("r.json", "{\"pool_id\":\"r\"}");
+    finish(command(wait).arg(place.path()), b"")
+        .assert_complaint(1, "(2 files there are invalid: 'handoff-watcher list'");
 }
 
 #[test]

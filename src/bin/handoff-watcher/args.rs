@@ -106,7 +106,7 @@ pub(crate) struct WaitArgs {
     #[arg(long, value_name = "REPLICA")]
     pub(crate) replica: Option<String>,
     /// How long to wait, with its unit, as in 500ms, 30s, 2m; 0s looks once
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time, allow_hyphen_values = true)]
     pub(crate) timeout: Duration,
     #[command(flatten)]
     pub(crate) interval: Interval,
@@ -165,13 +165,13 @@ pub(crate) struct PublishArgs {
     #[arg(long, value_name = "MASK")]
     pub(crate) device_mask: Option<String>,
     /// How many requests it serves at once
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_parser = count, allow_negative_numbers = true)]
     pub(crate) slots: Option<u32>,
     /// How many of these are free
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_parser = count, allow_negative_numbers = true)]
     pub(crate) slots_free: Option<u32>,
     /// The engine's process id
-    #[arg(long, value_name = "PID")]
+    #[arg(long, value_name = "PID", value_parser = count, allow_negative_numbers = true)]
     pub(crate) pid: Option<u32>,
     /// The model's id
     #[arg(long, value_name = "ID")]
@@ -228,7 +228,7 @@ pub(crate) struct CheckArgs {
 )]
 pub(crate) struct DemoArgs {
     /// Milliseconds from poll to poll [default: 1000]
-    #[arg(long, value_name = "MS", value_parser = milliseconds)]
+    #[arg(long, value_name = "MS", value_parser = milliseconds, allow_negative_numbers = true)]
     pub(crate) poll_interval_ms: Option<u64>,
 }
 
@@ -258,7 +258,7 @@ impl Dir {
 #[derive(Debug, Args)]
 pub(crate) struct Interval {
     /// Milliseconds from poll to poll [default: $POOL_MANAGERD_WATCH_INTERVAL_MS, else 1000]
-    #[arg(long, value_name = "MS", value_parser = milliseconds)]
+    #[arg(long, value_name = "MS", value_parser = milliseconds, allow_negative_numbers = true)]
     poll_interval_ms: Option<u64>,
     /// Do not wait for the next poll when the kernel notifies of a change (inotify, Linux)
     #[arg(long)]
@@ -281,7 +281,7 @@ pub(crate) struct Trust {
     #[arg(long)]
     trust: bool,
     /// Believe files of this user too; implies --trust; may be repeated
-    #[arg(long, value_name = "UID")]
+    #[arg(long, value_name = "UID", value_parser = uid, allow_negative_numbers = true)]
     trust_uid: Vec<u32>,
 }
 
@@ -372,6 +372,19 @@ fn usage(error: &clap::Error, args: &[OsString]) -> String {
 fn milliseconds(text: &str) -> Result<u64, &'static str> {
     // The library knows the range.
     text.parse().map_err(|_| "expected whole milliseconds")
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text)
+        .map_err(|error| format!("expected a time and its unit, as in 500ms or 30s: {error}"))
+}
+
+fn count(text: &str) -> Result<u32, String> {
+    text.parse().map_err(|_| format!("expected a whole number from 0 to {}", u32::MAX))
+}
+
+fn uid(text: &str) -> Result<u32, &'static str> {
+    text.parse().map_err(|_| "expected the number of a user, as `id -u NAME` prints it")
 }
 
 fn field(text: &str) -> Result<(String, Value), String> {

@@ -20,7 +20,7 @@ pub(crate) fn withdraw(args: WithdrawArgs) -> Result<Exit, Failure> {
         return Ok(Exit::Yes);
     }
     let replica = render::replica(&args.pool, &args.replica);
-    complain(&format!("there is no handoff of {replica} in {}", dir.display()));
+    complain(&format!("there is no handoff of {replica} in {} that publish wrote", dir.display()));
     Ok(Exit::No)
 }
 

@@ -1,5 +1,6 @@
 //! `wait`: until a pool or a replica is ready.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,7 @@ pub(crate) fn run(args: WaitArgs) -> Result<Exit, Failure> {
     let started = Instant::now();
     let events = doubts.builder(config).instant(interval.instant).iter()?;
     let mut looked = false;
-    let mut hint = None;
+    let (mut unavailable, mut invalid) = (None, BTreeMap::new());
     let payload = loop {
         let patience = if looked { timeout } else { timeout.max(FIRST_LOOK) };
         match events.next_timeout(patience.saturating_sub(started.elapsed())) {
@@ -29,16 +30,22 @@ pub(crate) fn run(args: WaitArgs) -> Result<Exit, Failure> {
                 break payload;
             }
             Ok(HandoffEvent::Synced) => looked = true,
-            Ok(HandoffEvent::Unavailable { error, .. }) => (looked, hint) = (true, Some(error.to_string())),
-            Ok(HandoffEvent::Available) => hint = None,
-            Ok(HandoffEvent::Invalid { file, error, .. }) => hint = Some(render::reason(&file, &error)),
-            Ok(_) => {}
+            Ok(HandoffEvent::Unavailable { error, .. }) => (looked, unavailable) = (true, Some(error.to_string())),
+            Ok(HandoffEvent::Available) => unavailable = None,
+            Ok(HandoffEvent::Invalid { file, error, .. }) => drop(invalid.insert(file, error)),
+            Ok(event) => drop(event.file().and_then(|file| invalid.remove(file))),
             Err(NextError::Timeout) => {
                 let what = match &replica {
                     Some(replica) => format!("replica {}", render::replica(&pool, replica)),
                     None => format!("pool {}", render::id(&pool)),
                 };
                 let timeout = humantime::format_duration(timeout);
+                // Which of several it is about, if any, nobody knows.
+                let hint = unavailable.or_else(|| match invalid.len() {
+                    0 => None,
+                    1 => invalid.first_key_value().map(|(file, error)| render::reason(file, error)),
+                    count => Some(format!("{count} files there are invalid: 'handoff-watcher list' says why")),
+                });
                 let hint = hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
                 complain(&format!("{what} was not ready within {timeout} in {}{hint}", dir.display()));
                 return Ok(Exit::No);
