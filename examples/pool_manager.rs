@@ -46,9 +46,16 @@ use http::{Call, Client, Reply, Token, check_url, without_secrets};
 
 /// The longest text of a handoff that is passed on. Ids and URLs have bounds of their own.
 const MOST_CHARS: usize = 200;
+/// What no option sets.
+const ENVIRONMENT: &str = "\
+Environment:
+  LLORCH_API_TOKEN                 The secret that is shared with the orchestrator; required
+  POOL_MANAGERD_WATCH_INTERVAL_MS  Milliseconds between two looks at the directory [default: 1000]
+  RUST_LOG                         How much to log [default: info]";
 
 /// A pool manager that watches handoffs and reports to an orchestrator.
 #[derive(Clone, Debug, Parser)]
+#[command(after_help = ENVIRONMENT)]
 pub(crate) struct Args {
     /// Directory of the handoff files [default: $POOL_MANAGERD_RUNTIME_DIR, else .runtime/engines]
     dir: Option<PathBuf>,
@@ -59,7 +66,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "URL")]
     address: Option<String>,
     /// The control plane
-    #[arg(long, value_name = "URL", env = "ORCHESTRATORD_URL")]
+    #[arg(long, value_name = "URL", env = "ORCHESTRATORD_URL", hide_env_values = true)]
     orchestrator: String,
     /// This node, unique in the control plane [default: the host's name]
     #[arg(long)]

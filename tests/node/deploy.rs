@@ -5,7 +5,7 @@ use std::process::Command;
 
 use clap::CommandFactory as _;
 
-use crate::{pool_manager, support};
+use crate::{orchestrator, pool_manager, support};
 
 const UNIT: &str = include_str!("../../examples/deploy/systemd/pool-manager.service");
 const DROP_IN: &str = include_str!("../../examples/deploy/systemd/engine-provisioner-runtime.conf");
@@ -24,11 +24,37 @@ fn they_use_options_that_there_are() {
         assert!(options.contains(&option), "--{option} is not one of {options:?}");
     }
     // How long the end takes at most, twice the timeout, is granted.
-    let timeout = command.get_arguments().find(|arg| arg.get_long() == Some("timeout-ms")).unwrap();
-    let timeout: u64 = timeout.get_default_values()[0].to_str().unwrap().parse().unwrap();
+    let timeout = default(&command, "timeout-ms");
     for granted in [("TimeoutStopSec=", UNIT), ("terminationGracePeriodSeconds: ", DAEMON_SET)] {
         let line = granted.1.lines().find_map(|line| line.trim().strip_prefix(granted.0)).unwrap();
         assert!(line.parse::<u64>().unwrap() * 1000 > 2 * timeout, "{line}");
+    }
+}
+
+/// Of an option that takes a number.
+fn default(command: &clap::Command, option: &str) -> u64 {
+    let option = command.get_arguments().find(|arg| arg.get_long() == Some(option)).unwrap();
+    option.get_default_values()[0].to_str().unwrap().parse().unwrap()
+}
+
+#[test]
+fn the_control_plane_is_told_as_often_as_it_counts_on() {
+    assert_eq!(default(&pool_manager::Args::command(), "heartbeat-ms"), 10_000);
+    assert_eq!(default(&orchestrator::Args::command(), "offline-after-ms"), 30_000);
+}
+
+#[test]
+fn regression_the_help_shows_no_secret_and_names_what_the_environment_sets() {
+    for command in [pool_manager::Args::command(), orchestrator::Args::command()] {
+        for arg in command.get_arguments().filter(|arg| arg.get_env().is_some()) {
+            assert!(arg.is_hide_env_values_set(), "a URL may have a password in it: {arg:?}");
+        }
+    }
+    let help = pool_manager::Args::command().render_help().to_string();
+    for variable in
+        ["POOL_MANAGERD_RUNTIME_DIR", "POOL_MANAGERD_WATCH_INTERVAL_MS", "LLORCH_API_TOKEN", "ORCHESTRATORD_URL"]
+    {
+        assert!(help.contains(variable), "{variable} is not in {help}");
     }
 }
 
