@@ -69,8 +69,9 @@ impl Control {
                     self.wait(changes, Instant::now() + jittered(&mut pause), false);
                 }
                 Err(error) => {
+                    let pause = jittered(&mut pause);
                     log::warn!("{error}; trying again in {} ms", pause.as_millis());
-                    self.wait(changes, Instant::now() + jittered(&mut pause), false);
+                    self.wait(changes, Instant::now() + pause, false);
                 }
             }
         }
@@ -81,7 +82,9 @@ impl Control {
     /// Also where no registration was confirmed: one whose answer was lost counts.
     fn deregister(&self) {
         match self.client.ask("DELETE", &self.url(&format!("?instance_id={}", self.instance_id)), None) {
-            Ok((200..=299 | 404 | 409, _)) => log::info!("deregistered"),
+            Ok((200..=299, _)) => log::info!("deregistered"),
+            Ok((404, _)) => log::info!("nothing to deregister: the orchestrator does not know this node"),
+            Ok((409, _)) => log::info!("not deregistered: another process has registered this node since"),
             Ok((status, _)) => log::warn!("not deregistered: status {status}; the orchestrator will see the silence"),
             Err(error) => log::warn!("not deregistered: {error}; the orchestrator will see the silence"),
         }

@@ -18,6 +18,7 @@ mod pool_manager;
 
 mod cast;
 mod deploy;
+mod plane;
 mod proxy;
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,0 +1,227 @@
+//! A control plane that says what a test wants it to: what the pool manager makes of that, and all that it was told.
+
+use std::fs;
+use std::io::{self, BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use handoff_watcher::{HandoffPayload, publish};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::cast::{PoolManager, Role, TOKEN, until};
+use crate::{QUICK, dir};
+
+/// A request, at the moment when its last byte was there: before it is answered.
+#[derive(Clone, Debug)]
+struct Heard {
+    at: Instant,
+    line: String,
+    authorization: String,
+    body: Value,
+}
+
+struct Plane {
+    address: SocketAddr,
+    heard: Arc<Mutex<Vec<Heard>>>,
+}
+
+impl Plane {
+    /// It answers with the status, and what headers come with it, that is said of each request: by its number, and its line.
+    fn start(answer: impl Fn(usize, &str) -> String + Send + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let plane = Self { address: listener.local_addr().unwrap(), heard: Arc::default() };
+        let hears = plane.heard.clone();
+        thread::spawn(move || {
+            for mut stream in listener.incoming().map_while(Result::ok) {
+                // A process that is killed leaves half of one.
+                let Ok(heard) = hear(&stream) else { continue };
+                let mut all = hears.lock().unwrap();
+                let status = answer(all.len(), &heard.line);
+                all.push(heard);
+                drop(all);
+                let _ = write!(stream, "HTTP/1.1 {status}\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{{}}");
+            }
+        });
+        plane
+    }
+
+    /// A pool manager of this plane's, `n` of the machine `m`.
+    #[track_caller]
+    fn node(&self, dir: &Path) -> PoolManager {
+        let args = ["--node-id", "n", "--machine-id", "m"];
+        PoolManager::start(dir, &format!("http://{}", self.address), &args, &QUICK)
+    }
+
+    fn heard(&self) -> Vec<Heard> {
+        self.heard.lock().unwrap().clone()
+    }
+
+    fn last(&self, line: &str) -> Option<Heard> {
+        self.heard().into_iter().rfind(|heard| heard.line == line)
+    }
+}
+
+fn hear(stream: &TcpStream) -> io::Result<Heard> {
+    let mut reader = BufReader::new(stream);
+    let mut next = || {
+        let mut line = String::new();
+        reader.read_line(&mut line).map(|_| line.trim_end().to_owned())
+    };
+    let line = next()?;
+    let (mut authorization, mut length) = (String::new(), 0);
+    loop {
+        let header = next()?;
+        let Some((name, value)) = header.split_once(": ") else { break };
+        match name.to_ascii_lowercase().as_str() {
+            "authorization" => authorization = value.to_owned(),
+            "content-length" => length = value.parse().unwrap(),
+            _ => {}
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body)?;
+    Ok(Heard { at: Instant::now(), line, authorization, body: serde_json::from_slice(&body).unwrap_or_default() })
+}
+
+const REGISTER: &str = "POST /v2/nodes/register HTTP/1.1";
+const HEARTBEAT: &str = "POST /v2/nodes/n/heartbeat HTTP/1.1";
+
+/// How long it said each time that it would wait, in milliseconds.
+fn pauses(node: &Role) -> Vec<u64> {
+    let log = node.log();
+    let said = log.split("trying again in ").skip(1);
+    said.map(|rest| rest.split_once(" ms").unwrap().0.parse().unwrap()).collect()
+}
+
+#[test]
+fn an_orchestrator_that_fails_is_asked_ever_more_rarely() {
+    const FAILURES: usize = 5;
+    // The registration, at first; much later, when all was well, a heartbeat.
+    let plane = Plane::start(|number, _| match number {
+        0..FAILURES => "500 Internal Server Error".into(),
+        7 => "503 Service Unavailable".into(),
+        _ => "200 OK".into(),
+    });
+    let dir = dir();
+    let node = plane.node(dir.path());
+    until("it goes on after a heartbeat that failed", || plane.heard().len() > 8);
+    let (heard, pauses) = (plane.heard(), pauses(&node));
+    let lines: Vec<_> = heard.iter().map(|heard| heard.line.as_str()).collect();
+    assert_eq!(lines[..=FAILURES], [REGISTER; FAILURES + 1]);
+    assert_eq!(lines[FAILURES + 1..9], [HEARTBEAT; 3]);
+    assert_eq!(pauses.len(), FAILURES + 1, "{pauses:?}");
+    for (number, pause) in pauses.iter().enumerate() {
+        // Twice as long each time, less the half that chance may take off; as at first when it had succeeded meanwhile.
+        let (longest, failed) = if number < FAILURES { (100 << number, number) } else { (100, 7) };
+        assert!((longest / 2..=longest).contains(pause), "{pauses:?}");
+        // What it says it does: its pause begins after this was heard.
+        let waited = heard[failed + 1].at - heard[failed].at;
+        assert!(waited >= Duration::from_millis(*pause), "{waited:?} instead of {pause} ms");
+    }
+    // Without chance in it, each would be the longest, and nodes that lost the same orchestrator would come back as one.
+    let longest = |(number, pause): (usize, &u64)| *pause == if number < FAILURES { 100 << number } else { 100 };
+    assert!(!pauses.iter().enumerate().all(longest), "{pauses:?}");
+}
+
+#[test]
+fn a_node_tells_all_that_the_control_plane_asks_for() {
+    // Not known at first: until it registers anew, with all that it has found meanwhile.
+    let plane = Plane::start(|number, line| match line {
+        HEARTBEAT if number < 5 => "404 Not Found".into(),
+        _ => "200 OK".into(),
+    });
+    let dir = dir();
+    let handoff = br#"{"pool_id":"p","replica_id":"r0","url":"http://h","slots":4,"slots_free":1,"vram_free_bytes":7,"engine":"vllm"}"#;
+    publish(dir.path(), &HandoffPayload::parse(handoff).unwrap()).unwrap();
+    let mut node = plane.node(dir.path());
+    until("it beats", || plane.heard().len() > 8 && plane.last(HEARTBEAT).is_some());
+
+    let mut told = plane.last(REGISTER).unwrap().body;
+    let capabilities = told["capabilities"].take();
+    assert!(capabilities["cpu_cores"].as_u64().is_some_and(|cores| cores > 0), "{capabilities}");
+    assert_eq!(capabilities["version"], env!("CARGO_PKG_VERSION"));
+    let instance = told["instance_id"].take();
+    assert!(instance.as_str().is_some_and(|instance| !instance.is_empty()), "{instance}");
+    assert_eq!(
+        told,
+        json!({
+            "node_id": "n", "machine_id": "m", "address": node.url(""), "pools": ["p"], "capabilities": null,
+            "instance_id": null,
+        })
+    );
+
+    let mut told = plane.last(HEARTBEAT).unwrap().body;
+    let timestamp = told["timestamp"].take();
+    let timestamp = humantime::parse_rfc3339(timestamp.as_str().unwrap()).unwrap();
+    let now = SystemTime::now();
+    let off = now.duration_since(timestamp).unwrap_or_else(|later| later.duration());
+    assert!(off < Duration::from_secs(3600), "{timestamp:?} at {now:?}");
+    let pool = json!({
+        "pool_id": "p", "ready": true, "draining": false, "slots_free": 1, "slots_total": 4, "vram_free_bytes": 7,
+        "engine": "vllm",
+    });
+    assert_eq!(told, json!({ "timestamp": null, "pools": [pool] }));
+
+    node.signal(Signal::TERM);
+    assert_eq!(node.end().code(), Some(0), "{}", node.log());
+    let leaves = format!("DELETE /v2/nodes/n?instance_id={} HTTP/1.1", instance.as_str().unwrap());
+    assert_eq!(plane.heard().last().unwrap().line, leaves);
+    for heard in plane.heard() {
+        assert_eq!(heard.authorization, format!("Bearer {TOKEN}"), "{}", heard.line);
+    }
+}
+
+#[test]
+fn a_machine_has_the_id_that_it_has() {
+    let (plane, dir) = (Plane::start(|_, _| "200 OK".into()), dir());
+    let _node = PoolManager::start(dir.path(), &format!("http://{}", plane.address), &QUICK, &[]);
+    until("it registers", || plane.last(REGISTER).is_some());
+    let told = plane.last(REGISTER).unwrap().body;
+    let id = fs::read_to_string("/etc/machine-id").unwrap_or_default();
+    let id = if id.trim().is_empty() { "unknown" } else { id.trim() };
+    assert_eq!(told["machine_id"], id);
+    assert_eq!(told["node_id"], rustix::system::uname().nodename().to_str().unwrap());
+}
+
+#[test]
+fn the_token_goes_nowhere_else() {
+    let elsewhere = TcpListener::bind("127.0.0.1:0").unwrap();
+    elsewhere.set_nonblocking(true).unwrap();
+    let url = format!("http://{}", elsewhere.local_addr().unwrap());
+    let (location, dir) = (url.clone(), dir());
+    let plane = Plane::start(move |number, line| {
+        let status = ["302 Found", "307 Temporary Redirect", "308 Permanent Redirect"][number % 3];
+        format!("{status}\r\nLocation: {location}{}", line.split(' ').nth(1).unwrap())
+    });
+    // A role is told of proxies in its environment, too.
+    let node = plane.node(dir.path());
+    until("it was sent away more than once", || pauses(&node).len() > 3);
+    assert!(plane.heard().len() > 3, "it did not come here");
+    let visit = elsewhere.accept().map(|(_, from)| from);
+    assert_eq!(visit.unwrap_err().kind(), ErrorKind::WouldBlock, "somebody was led there");
+    assert!(node.log().contains("status 302"), "{}", node.log());
+}
+
+#[test]
+fn a_farewell_says_what_became_of_it() {
+    for (status, said) in [
+        ("200 OK", "] deregistered\n"),
+        ("404 Not Found", "nothing to deregister: the orchestrator does not know this node"),
+        ("409 Conflict", "not deregistered: another process has registered this node since"),
+        ("500 Internal Server Error", "not deregistered: status 500"),
+    ] {
+        let plane = Plane::start(move |_, line| if line.starts_with("DELETE") { status } else { "200 OK" }.into());
+        let dir = dir();
+        let mut node = plane.node(dir.path());
+        until("it registered", || node.log().contains("registered as"));
+        node.signal(Signal::TERM);
+        assert_eq!(node.end().code(), Some(0), "{}", node.log());
+        let log = node.log();
+        assert!(log.contains(said), "{status}: {log}");
+        assert_eq!(log.contains("] deregistered\n"), status == "200 OK", "{status}: {log}");
+    }
+}
