@@ -12,9 +12,10 @@
 //! `GET /health` needs no token.
 //!
 //! A node is offline after 30 s without a heartbeat, by this machine's monotonic clock: what the heartbeat's timestamp
-//! says is shown, and decides nothing. Heartbeats say which pools are ready; the replicas of each are asked of the node
-//! (`GET /v2/pools`), at once after each heartbeat, which may have been sent because a replica moved, and every `--poll-ms`
-//! besides. Everything is in memory: after a restart the nodes register anew with their next heartbeat.
+//! says is shown, and decides nothing. Heartbeats say which pools are ready; the replicas of each are asked of the node, at
+//! once after each heartbeat, which may have been sent because a replica moved, and every `--poll-ms` besides. It asks
+//! `GET /v2/pools`, all statuses in one answer, rather than the `/v2/pools/{id}/status` of each. Everything is in memory:
+//! after a restart the nodes register anew with their next heartbeat.
 
 #[path = "common/http.rs"]
 mod http;
@@ -181,6 +182,10 @@ impl Plane {
             ("DELETE", ["v2", "nodes", id]) => self.deregister(id, call.parameter("instance_id")),
             ("GET", ["v2", "nodes"]) => Reply::json(200, &self.list()),
             ("GET", ["v2", "routes"]) => Reply::json(200, &self.routes()),
+            (_, ["health"] | ["v2", "nodes" | "routes"]) => Reply::not_allowed("GET"),
+            (_, ["v2", "nodes", "register"]) => Reply::not_allowed("DELETE, POST"),
+            (_, ["v2", "nodes", _]) => Reply::not_allowed("DELETE"),
+            (_, ["v2", "nodes", _, "heartbeat"]) => Reply::not_allowed("POST"),
             _ => Reply::not_found(),
         }
     }

@@ -210,24 +210,29 @@ impl Node {
     }
 
     fn answer(&self, call: &Call) -> Reply {
-        match call.route() {
-            ("GET", path) if path == ["health"] => {
+        let (method, path) = call.route();
+        match (method, &path[..]) {
+            ("GET", ["health"]) => {
                 let health = self.watcher.health();
                 let status = if health.is_ok() { 200 } else { 503 };
                 Reply::json(status, &json!({ "ok": health.is_ok(), "draining": self.is_stopping(), "watcher": health }))
             }
-            ("GET", path) if path == ["metrics"] => Reply::metrics(self.watcher.metrics()),
-            ("GET", path) if path == ["v2", "pools"] => Reply::json(200, &json!({ "pools": self.statuses() })),
-            ("GET", path) => match path[..] {
-                ["v2", "pools", id, "status"] => {
-                    let status = self.statuses().into_iter().find(|status| status["pool_id"] == id);
-                    status.map_or_else(
-                        || Reply::error(404, format!("no handoff here speaks of pool {id:?}")),
-                        |status| Reply::json(200, &status),
+            ("GET", ["metrics"]) => Reply::metrics(self.watcher.metrics()),
+            ("GET", ["v2", "pools"]) => Reply::json(200, &json!({ "pools": self.statuses() })),
+            ("GET", ["v2", "pools", id, "status"]) => {
+                let status = self.statuses().into_iter().find(|status| status["pool_id"] == *id);
+                let none = || {
+                    Reply::error(
+                        404,
+                        format!(
+                            "no valid handoff here speaks of pool {id:?}; a stale or unreadable one counts as none: the \
+                             log names each, GET /metrics counts them"
+                        ),
                     )
-                }
-                _ => Reply::not_found(),
-            },
+                };
+                status.map_or_else(none, |status| Reply::json(200, &status))
+            }
+            (_, ["health" | "metrics"] | ["v2", "pools"] | ["v2", "pools", _, "status"]) => Reply::not_allowed("GET"),
             _ => Reply::not_found(),
         }
     }

@@ -4,6 +4,8 @@
 //! serves and `ureq` asks. There is no TLS here: between machines it belongs behind a proxy that has it, as the token travels
 //! with each request. The same proxy is for peers that nobody knows: headers that come byte by byte, and answers that are read
 //! so, have a bound for each byte, and none for all of them.
+//!
+//! `oxhttp` 0.3 panics at some requests (`CONNECT a:1`). That ends their connection alone: `panic = "abort"` is not for it.
 
 use std::fmt;
 use std::io;
@@ -15,8 +17,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use oxhttp::Server;
-use oxhttp::model::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, WWW_AUTHENTICATE};
-use oxhttp::model::{Body, HeaderValue, Request, Response, StatusCode, Version};
+use oxhttp::model::header::{ALLOW, AUTHORIZATION, CONNECTION, CONTENT_TYPE, WWW_AUTHENTICATE};
+use oxhttp::model::{Body, HeaderValue, Method, Request, Response, StatusCode, Version};
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use rustix::net::{AddressFamily, SocketType, bind, getsockname, socket, sockopt};
 use serde::Serialize;
@@ -52,9 +54,11 @@ impl Token {
     }
 
     fn is_in(&self, request: &Request<Body>) -> bool {
-        let given = request.headers().get(AUTHORIZATION).and_then(|header| header.as_bytes().strip_prefix(b"Bearer "));
+        let given = request.headers().get(AUTHORIZATION).and_then(|header| header.as_bytes().split_at_checked(7));
         // How long it takes tells nothing of where the two differ.
-        given.is_some_and(|given| given.ct_eq(self.0.as_bytes()).into())
+        given.is_some_and(|(scheme, given)| {
+            scheme.eq_ignore_ascii_case(b"Bearer ") && given.trim_ascii_start().ct_eq(self.0.as_bytes()).into()
+        })
     }
 }
 
@@ -95,29 +99,37 @@ impl Call {
 pub(crate) struct Reply {
     status: u16,
     content_type: &'static str,
+    /// The methods that there are, where it was another.
+    allow: Option<&'static str>,
     body: String,
 }
 
 impl Reply {
     pub(crate) fn json(status: u16, body: &impl Serialize) -> Self {
         match serde_json::to_string(body) {
-            Ok(body) => Self { status, content_type: "application/json", body },
+            Ok(body) => Self { status, content_type: "application/json", allow: None, body },
             Err(error) => Self::error(500, format!("cannot serialise the answer: {error}")),
         }
     }
 
     pub(crate) fn error(status: u16, what: impl fmt::Display) -> Self {
-        Self { status, content_type: "application/json", body: json!({ "error": what.to_string() }).to_string() }
+        let body = json!({ "error": what.to_string() }).to_string();
+        Self { status, content_type: "application/json", allow: None, body }
     }
 
     /// The text exposition format of Prometheus.
     #[allow(dead_code)] // Only one of the two sides has figures.
     pub(crate) fn metrics(body: String) -> Self {
-        Self { status: 200, content_type: "text/plain; version=0.0.4", body }
+        Self { status: 200, content_type: "text/plain; version=0.0.4", allow: None, body }
     }
 
     pub(crate) fn not_found() -> Self {
-        Self::error(404, "there is nothing of this method and path")
+        Self::error(404, "there is nothing of this path")
+    }
+
+    /// Nor is there `HEAD`: the server knows no answer whose length is that of a body which it does not send.
+    pub(crate) fn not_allowed(allow: &'static str) -> Self {
+        Self { allow: Some(allow), ..Self::error(405, format!("expected another method for this path: {allow}")) }
     }
 }
 
@@ -170,7 +182,10 @@ pub(crate) fn serve(
 
 fn handle(request: &mut Request<Body>, token: &Token, answer: &dyn Fn(&Call) -> Reply) -> Reply {
     let until = Instant::now() + PATIENCE;
-    let reply = admit(request, token, until, answer);
+    let mut reply = admit(request, token, until, answer);
+    if request.method() == Method::HEAD {
+        reply.body.clear();
+    }
     // A connection that is closed upon bytes that nobody has read may take the answer with it.
     let _ = pour(request.body_mut(), MOST_UNWANTED_BYTES, until, |_| {});
     // The server would read what is left, however much, and looks here whether the connection goes on. It does not: idle ones
@@ -215,7 +230,11 @@ fn pour(body: &mut Body, most: usize, until: Instant, mut take: impl FnMut(&[u8]
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
                 return Err(late());
             }
-            Err(error) => return Err(Reply::error(400, format!("cannot read the body: {error}"))),
+            Err(error) => {
+                // Where it would go on is not known: whoever waits for its end waits for what may never come.
+                *body = Body::empty();
+                return Err(Reply::error(400, format!("cannot read the body: {error}")));
+            }
         }
     }
     Err(late())
@@ -229,6 +248,9 @@ impl From<Reply> for Response<Body> {
         *response.version_mut() = Version::HTTP_10;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(reply.content_type));
+        if let Some(allow) = reply.allow {
+            headers.insert(ALLOW, HeaderValue::from_static(allow));
+        }
         if reply.status == 401 {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }

@@ -371,7 +371,7 @@ fn what_is_no_request_is_refused_in_words() {
         ("/v2/nodes/register", large, 413, "at most 1048576 bytes"),
         ("/v2/nodes/x/heartbeat", String::from(r#"{"timestamp":"","pools":[]}"#), 404, "register"),
         ("/v2/nodes/x/heartbeat", String::from(r#"{"pools":[]}"#), 400, "timestamp"),
-        ("/v2/nonsense", String::new(), 404, "nothing of this method and path"),
+        ("/v2/nonsense", String::new(), 404, "nothing of this path"),
     ] {
         let (found, said) = ask("POST", &orchestrator.url(path), Some(TOKEN), Some(&body)).unwrap();
         let said = said["error"].as_str().unwrap_or_default();

@@ -6,7 +6,7 @@ use std::thread;
 
 use serde_json::{Value, json};
 
-use crate::cast::{Orchestrator, TOKEN, ask, until};
+use crate::cast::{Orchestrator, PoolManager, TOKEN, ask, until};
 
 /// A node of the orchestrator's that says what a test wants it to.
 struct Node<'a> {
@@ -65,10 +65,16 @@ impl<'a> Node<'a> {
 
 /// That its pool is ready, with one replica at this URL.
 #[track_caller]
-fn answer(mut question: TcpStream, url: &str) {
-    let replica = json!({ "replica_id": "r0", "url": url });
+fn answer(question: TcpStream, url: &str) {
+    tell(question, json!([{ "replica_id": "r0", "url": url }]));
+}
+
+/// That its pool has these replicas, and is ready if there are any.
+#[track_caller]
+fn tell(mut question: TcpStream, replicas: Value) {
+    let ready = replicas != json!([]);
     let pool = json!({
-        "pool_id": "p", "ready": true, "draining": false, "slots_free": 0, "slots_total": 0, "replicas": [replica],
+        "pool_id": "p", "ready": ready, "draining": false, "slots_free": 0, "slots_total": 0, "replicas": replicas,
     });
     let body = json!({ "pools": [pool] }).to_string();
     write!(question, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
@@ -80,6 +86,22 @@ fn is_routed(orchestrator: &Orchestrator, url: &str) -> bool {
 
 /// Nothing but a heartbeat can be why a node is asked.
 const NO_POLLS: [&str; 4] = ["--poll-ms", "3600000", "--timeout-ms", "60000"];
+
+#[test]
+fn what_a_node_does_not_say_by_itself_it_is_asked() {
+    let orchestrator =
+        Orchestrator::start(&["--poll-ms", "50", "--timeout-ms", "60000", "--offline-after-ms", "3600000"]);
+    let node = Node::register(&orchestrator);
+    // Its only heartbeat.
+    node.beats(true);
+    for port in 1..4 {
+        answer(node.asked(), &format!("http://127.0.0.1:{port}"));
+        until("what it answered is known", || is_routed(&orchestrator, &format!("http://127.0.0.1:{port}")));
+    }
+    tell(node.asked(), json!([]));
+    until("that it is not ready any more is known", || orchestrator.route("p").is_none());
+    assert_eq!(orchestrator.online(), ["n"]);
+}
 
 #[test]
 fn regression_an_engine_that_moved_is_routed_to_at_once() {
@@ -163,6 +185,88 @@ fn regression_a_connection_ends_with_its_answer() {
     // By the version alone a client knows that it must not reuse the connection.
     assert!(said.starts_with("HTTP/1.0 200 OK\r\n"), "{said}");
     assert_eq!(said.matches("HTTP/1.").count(), 1, "{said}");
+}
+
+/// What a peer hears until the connection ends: the status line, the headers, in lower case, and the body.
+#[track_caller]
+fn hears(orchestrator: &Orchestrator, request: &str) -> (String, String, String) {
+    let mut peer = TcpStream::connect(orchestrator.address()).unwrap();
+    peer.write_all(request.as_bytes()).unwrap();
+    let mut said = Vec::new();
+    let _ = peer.read_to_end(&mut said);
+    let said = String::from_utf8(said).unwrap();
+    let (head, body) = said.split_once("\r\n\r\n").unwrap_or_default();
+    let (status, headers) = head.split_once("\r\n").unwrap_or_default();
+    (status.into(), headers.to_ascii_lowercase(), body.into())
+}
+
+#[test]
+fn regression_a_target_that_is_no_path_ends_only_its_connection() {
+    let orchestrator = Orchestrator::start(&[]);
+    // More often than there may be connections: it holds no place either.
+    for number in 0..70 {
+        let method = ["CONNECT", "GET", "POST"][number % 3];
+        let (status, ..) = hears(&orchestrator, &format!("{method} a:1 HTTP/1.1\r\nHost: h\r\n\r\n"));
+        assert!(!status.contains("200"), "{status}");
+    }
+    assert_eq!(ask("GET", &orchestrator.url("/health"), None, None).unwrap().0, 200);
+    assert_eq!(orchestrator.nodes(), Vec::<String>::new());
+}
+
+#[test]
+fn a_method_that_a_path_has_not_is_told_those_that_it_has() {
+    let orchestrator = Orchestrator::start(&[]);
+    for (method, path, allow) in [
+        ("POST", "/health", "get"),
+        ("HEAD", "/health", "get"),
+        ("PUT", "/v2/nodes", "get"),
+        ("DELETE", "/v2/routes", "get"),
+        ("GET", "/v2/nodes/register", "delete, post"),
+        ("GET", "/v2/nodes/n", "delete"),
+        ("HEAD", "/v2/nodes/n/heartbeat", "post"),
+    ] {
+        let request = format!("{method} {path} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {TOKEN}\r\n\r\n");
+        let (status, headers, body) = hears(&orchestrator, &request);
+        assert_eq!(status, "HTTP/1.0 405 Method Not Allowed", "{method} {path}");
+        assert!(headers.lines().any(|header| header == format!("allow: {allow}")), "{method} {path}: {headers}");
+        // A client that asked for the head alone takes what follows for another answer.
+        assert_eq!(body.is_empty(), method == "HEAD", "{method} {path}: {body}");
+    }
+    let dir = crate::dir();
+    let node = PoolManager::start(dir.path(), &orchestrator.url(""), &[], &[]);
+    for path in ["/health", "/metrics", "/v2/pools", "/v2/pools/p/status"] {
+        assert_eq!(ask("DELETE", &node.url(path), Some(TOKEN), None).unwrap().0, 405, "{path}");
+    }
+    assert_eq!(ask("DELETE", &node.url("/v2"), Some(TOKEN), None).unwrap().0, 404);
+}
+
+#[test]
+fn regression_the_scheme_of_the_token_has_no_case() {
+    let orchestrator = Orchestrator::start(&[]);
+    for (scheme, expected) in
+        [("Bearer ", "200 OK"), ("bearer ", "200 OK"), ("BEARER  ", "200 OK"), ("Bearer", "401"), ("Basic  ", "401")]
+    {
+        let request = format!("GET /v2/nodes HTTP/1.1\r\nHost: h\r\nAuthorization: {scheme}{TOKEN}\r\n\r\n");
+        let (status, ..) = hears(&orchestrator, &request);
+        assert!(status.starts_with(&format!("HTTP/1.0 {expected}")), "{scheme:?}: {status}");
+    }
+}
+
+#[test]
+fn regression_nothing_is_waited_for_after_what_is_no_body() {
+    let orchestrator = Orchestrator::start(&[]);
+    let started = std::time::Instant::now();
+    for header in ["", &format!("Authorization: Bearer {TOKEN}\r\n")] {
+        let (status, ..) = hears(
+            &orchestrator,
+            &format!(
+                "POST /v2/nodes/register HTTP/1.1\r\nHost: h\r\n{header}Transfer-Encoding: chunked\r\n\r\nno size\r\n"
+            ),
+        );
+        assert_eq!(status.split(' ').nth(1), Some(if header.is_empty() { "401" } else { "400" }), "{status}");
+    }
+    // Not as long as a body may take.
+    assert!(started.elapsed() < std::time::Duration::from_secs(8), "{:?}", started.elapsed());
 }
 
 #[test]
