@@ -105,6 +105,13 @@ fn a_handoff_is_ready_at_the_orchestrator_within_two_seconds() {
 
     engines[0].kill();
     until("the dead engine gets no traffic", || orchestrator.route("pool-a").is_none());
+    // What there is of its pool from now on: a file, which counts as none, and is what an alert is for.
+    let (status, told) = ask("GET", &nodes[0].url("/v2/pools/pool-a/status"), Some(TOKEN), None).unwrap();
+    let said = told["error"].as_str().unwrap_or_default();
+    assert!(status == 404 && said.contains("no valid handoff here speaks of pool \"pool-a\""), "{status}: {told}");
+    let (_, metrics) = ask("GET", &nodes[0].url("/metrics"), None, None).unwrap();
+    let metrics = metrics.as_str().unwrap();
+    assert!(!metrics.contains("pool-a") && metrics.contains("\nhandoff_watcher_invalid_files 1\n"), "{metrics}");
     assert!(orchestrator.route("pool-b").is_some());
     withdraw(dirs[1].path(), "pool-b", "r0").unwrap();
     until("the withdrawn one gets none", || orchestrator.route("pool-b").is_none());
