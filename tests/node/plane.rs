@@ -13,7 +13,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::cast::{PoolManager, Role, TOKEN, until};
-use crate::{QUICK, dir};
+use crate::dir;
 
 /// A request, at the moment when its last byte was there: before it is answered.
 #[derive(Clone, Debug)]
@@ -30,8 +30,8 @@ struct Plane {
 }
 
 impl Plane {
-    /// It answers with the status, and what headers come with it, that is said of each request: by its number, and its line.
-    fn start(answer: impl Fn(usize, &str) -> String + Send + 'static) -> Self {
+    /// It answers the last of all that it has heard with a status, and what headers come with it.
+    fn start(answer: impl Fn(&[Heard]) -> String + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let plane = Self { address: listener.local_addr().unwrap(), heard: Arc::default() };
         let hears = plane.heard.clone();
@@ -40,8 +40,8 @@ impl Plane {
                 // A process that is killed leaves half of one.
                 let Ok(heard) = hear(&stream) else { continue };
                 let mut all = hears.lock().unwrap();
-                let status = answer(all.len(), &heard.line);
                 all.push(heard);
+                let status = answer(&all);
                 drop(all);
                 let _ = write!(stream, "HTTP/1.1 {status}\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{{}}");
             }
@@ -53,7 +53,7 @@ impl Plane {
     #[track_caller]
     fn node(&self, dir: &Path) -> PoolManager {
         let args = ["--node-id", "n", "--machine-id", "m"];
-        PoolManager::start(dir, &format!("http://{}", self.address), &args, &QUICK)
+        PoolManager::start(dir, &format!("http://{}", self.address), &args, &BEATS)
     }
 
     fn heard(&self) -> Vec<Heard> {
@@ -61,8 +61,12 @@ impl Plane {
     }
 
     fn last(&self, line: &str) -> Option<Heard> {
-        self.heard().into_iter().rfind(|heard| heard.line == line)
+        last(&self.heard(), line)
     }
+}
+
+fn last(heard: &[Heard], line: &str) -> Option<Heard> {
+    heard.iter().rfind(|heard| heard.line == line).cloned()
 }
 
 fn hear(stream: &TcpStream) -> io::Result<Heard> {
@@ -87,6 +91,8 @@ fn hear(stream: &TcpStream) -> io::Result<Heard> {
     Ok(Heard { at: Instant::now(), line, authorization, body: serde_json::from_slice(&body).unwrap_or_default() })
 }
 
+/// A heartbeat every 200 ms; requests may take as long as they do.
+const BEATS: [&str; 2] = ["--heartbeat-ms", "200"];
 const REGISTER: &str = "POST /v2/nodes/register HTTP/1.1";
 const HEARTBEAT: &str = "POST /v2/nodes/n/heartbeat HTTP/1.1";
 
@@ -101,14 +107,14 @@ fn pauses(node: &Role) -> Vec<u64> {
 fn an_orchestrator_that_fails_is_asked_ever_more_rarely() {
     const FAILURES: usize = 5;
     // The registration, at first; much later, when all was well, a heartbeat.
-    let plane = Plane::start(|number, _| match number {
-        0..FAILURES => "500 Internal Server Error".into(),
-        7 => "503 Service Unavailable".into(),
+    let plane = Plane::start(|all| match all.len() {
+        0..=FAILURES => "500 Internal Server Error".into(),
+        8 => "503 Service Unavailable".into(),
         _ => "200 OK".into(),
     });
     let dir = dir();
     let node = plane.node(dir.path());
-    until("it goes on after a heartbeat that failed", || plane.heard().len() > 8);
+    until("it goes on after a heartbeat that failed", || plane.heard().len() > 8 && pauses(&node).len() > FAILURES);
     let (heard, pauses) = (plane.heard(), pauses(&node));
     let lines: Vec<_> = heard.iter().map(|heard| heard.line.as_str()).collect();
     assert_eq!(lines[..=FAILURES], [REGISTER; FAILURES + 1]);
@@ -129,16 +135,16 @@ fn an_orchestrator_that_fails_is_asked_ever_more_rarely() {
 
 #[test]
 fn a_node_tells_all_that_the_control_plane_asks_for() {
-    // Not known at first: until it registers anew, with all that it has found meanwhile.
-    let plane = Plane::start(|number, line| match line {
-        HEARTBEAT if number < 5 => "404 Not Found".into(),
-        _ => "200 OK".into(),
+    // However long it takes to find the handoff: a node that has not registered with it is not known.
+    let plane = Plane::start(|all| {
+        let is_known = last(all, REGISTER).is_some_and(|told| told.body["pools"] == json!(["p"]));
+        if is_known || all.last().unwrap().line == REGISTER { "200 OK".into() } else { "404 Not Found".into() }
     });
     let dir = dir();
     let handoff = br#"{"pool_id":"p","replica_id":"r0","url":"http://h","slots":4,"slots_free":1,"vram_free_bytes":7,"engine":"vllm"}"#;
     publish(dir.path(), &HandoffPayload::parse(handoff).unwrap()).unwrap();
     let mut node = plane.node(dir.path());
-    until("it beats", || plane.heard().len() > 8 && plane.last(HEARTBEAT).is_some());
+    until("it beats", || plane.last(HEARTBEAT).is_some_and(|told| told.body["pools"] != json!([])));
 
     let mut told = plane.last(REGISTER).unwrap().body;
     let capabilities = told["capabilities"].take();
@@ -177,8 +183,8 @@ fn a_node_tells_all_that_the_control_plane_asks_for() {
 
 #[test]
 fn a_machine_has_the_id_that_it_has() {
-    let (plane, dir) = (Plane::start(|_, _| "200 OK".into()), dir());
-    let _node = PoolManager::start(dir.path(), &format!("http://{}", plane.address), &QUICK, &[]);
+    let (plane, dir) = (Plane::start(|_| "200 OK".into()), dir());
+    let _node = PoolManager::start(dir.path(), &format!("http://{}", plane.address), &BEATS, &[]);
     until("it registers", || plane.last(REGISTER).is_some());
     let told = plane.last(REGISTER).unwrap().body;
     let id = fs::read_to_string("/etc/machine-id").unwrap_or_default();
@@ -193,9 +199,9 @@ fn the_token_goes_nowhere_else() {
     elsewhere.set_nonblocking(true).unwrap();
     let url = format!("http://{}", elsewhere.local_addr().unwrap());
     let (location, dir) = (url.clone(), dir());
-    let plane = Plane::start(move |number, line| {
-        let status = ["302 Found", "307 Temporary Redirect", "308 Permanent Redirect"][number % 3];
-        format!("{status}\r\nLocation: {location}{}", line.split(' ').nth(1).unwrap())
+    let plane = Plane::start(move |all| {
+        let status = ["302 Found", "307 Temporary Redirect", "308 Permanent Redirect"][all.len() % 3];
+        format!("{status}\r\nLocation: {location}{}", all.last().unwrap().line.split(' ').nth(1).unwrap())
     });
     // A role is told of proxies in its environment, too.
     let node = plane.node(dir.path());
@@ -214,7 +220,10 @@ fn a_farewell_says_what_became_of_it() {
         ("409 Conflict", "not deregistered: another process has registered this node since"),
         ("500 Internal Server Error", "not deregistered: status 500"),
     ] {
-        let plane = Plane::start(move |_, line| if line.starts_with("DELETE") { status } else { "200 OK" }.into());
+        let plane = Plane::start(move |all| {
+            let leaves = all.last().unwrap().line.starts_with("DELETE");
+            if leaves { status } else { "200 OK" }.into()
+        });
         let dir = dir();
         let mut node = plane.node(dir.path());
         until("it registered", || node.log().contains("registered as"));
