@@ -103,6 +103,9 @@ mod registry;
 mod replica;
 mod scan;
 mod stats;
+#[cfg(test)]
+#[path = "../tests/support/mod.rs"]
+mod support;
 mod sync;
 mod trust;
 mod watcher;

@@ -191,6 +191,7 @@ impl Reader {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::support::bound_by_permissions;
     use std::fmt;
     use std::fs::{self, File};
     use std::os::unix::fs::symlink;
@@ -329,17 +330,41 @@ mod tests {
 
     #[test]
     fn a_file_without_permission_has_failed() {
-        if rustix::process::getuid().is_root() {
-            return; // For root nothing is forbidden.
+        bound_by_permissions(|| {
+            let mut fixture = Fixture::new();
+            fs::write(fixture.path("a.json"), "x").unwrap();
+            rustix::fs::chmod(fixture.path("a.json"), Mode::empty()).unwrap();
+            let outcome = fixture.read("a.json");
+            let denied = io::ErrorKind::PermissionDenied;
+            assert!(matches!(&outcome, ReadOutcome::Failed(error) if error.kind() == denied), "{outcome:?}");
+        });
+    }
+
+    /// A file that is replaced would be read anew, and found to be good: what was read is what is judged.
+    #[test]
+    fn a_file_that_others_may_write_by_the_time_that_it_was_read_is_not_trusted() {
+        for is_replaced in [false, true] {
+            let mut fixture = Fixture::new();
+            fixture.reader = Reader::new(1000, true).trusting(Some(TrustPolicy::this_user()));
+            let (path, good) = (fixture.path("a.json"), fixture.path("good"));
+            for path in [&path, &good] {
+                fs::write(path, "x").unwrap();
+                rustix::fs::chmod(path, Mode::RUSR | Mode::WUSR).unwrap();
+            }
+            expect_bytes(fixture.read("a.json"), b"x");
+            let mut is_first = true;
+            fixture.hook(move || {
+                if std::mem::take(&mut is_first) {
+                    rustix::fs::chmod(&path, Mode::RUSR | Mode::WUSR | Mode::WOTH).unwrap();
+                    if is_replaced {
+                        fs::rename(&good, &path).unwrap();
+                    }
+                }
+            });
+            let outcome = fixture.read("a.json");
+            let expected = Breach::Writable(0o602);
+            assert!(matches!(&outcome, ReadOutcome::Untrusted { breach, .. } if *breach == expected), "{outcome:?}");
         }
-        let mut fixture = Fixture::new();
-        fs::write(fixture.path("a.json"), "x").unwrap();
-        rustix::fs::chmod(fixture.path("a.json"), Mode::empty()).unwrap();
-        let outcome = fixture.read("a.json");
-        assert!(
-            matches!(&outcome, ReadOutcome::Failed(e) if e.kind() == io::ErrorKind::PermissionDenied),
-            "{outcome:?}"
-        );
     }
 
     #[test]

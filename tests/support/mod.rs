@@ -1,4 +1,4 @@
-//! Running other programs from tests, against a deadline; and doing without them.
+//! Running other programs from tests, against a deadline; doing without them; and doing without root's privileges.
 #![allow(dead_code)] // Not every test needs all of it.
 #![allow(clippy::unwrap_used)]
 
@@ -36,6 +36,30 @@ pub(crate) fn is_missing(tool: &str, package: &str) -> bool {
         skip(&format!("{tool} is missing; to have it: apt-get install {package}"));
     }
     is_missing
+}
+
+/// Runs what is about permissions, and the threads that it starts, as somebody who is bound by them: root is not.
+#[track_caller]
+pub(crate) fn bound_by_permissions(test: impl FnOnce() + Send) {
+    if !cfg!(target_os = "linux") && rustix::process::geteuid().is_root() {
+        skip("nothing was forbidden: to root nothing is; to have it, run as another user");
+        return;
+    }
+    let bound = || {
+        #[cfg(target_os = "linux")]
+        {
+            use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
+            // Linux keeps them for each thread; its children inherit them, and the others of this process keep theirs.
+            let mut own = capabilities(None).unwrap();
+            own.effective.remove(CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH);
+            set_capabilities(None, own).unwrap();
+        }
+        test();
+    };
+    let ended = std::thread::scope(|scope| scope.spawn(bound).join());
+    if let Err(panic) = ended {
+        std::panic::resume_unwind(panic);
+    }
 }
 
 /// The words of an environment variable.
