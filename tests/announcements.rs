@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
+mod support;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,10 +14,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use handoff_watcher::{HandoffEvent, HandoffWatcherBuilder, HandoffWatcherConfig, Mode, WatcherHandle};
+use handoff_watcher::{HandoffEvent, HandoffWatcherBuilder, HandoffWatcherConfig, Mode, TrustPolicy, WatcherHandle};
 use parking_lot::Mutex;
 
 use common::{DEADLINE, INTERVAL_MS, Place, builder, doc, replace, until, write};
+use support::bound_by_permissions;
 
 fn announcements(dir: &Path, consume: bool) -> HandoffWatcherBuilder {
     builder(dir, INTERVAL_MS).settle_time(Duration::from_millis(100)).mode(Mode::Announcements { consume })
@@ -43,6 +45,29 @@ impl Heard {
     fn take(&self) -> Vec<String> {
         std::mem::take(&mut self.0.lock())
     }
+}
+
+/// What all watchers of this process log.
+static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+struct Lines;
+
+impl log::Log for Lines {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        LINES.lock().push(record.args().to_string());
+    }
+
+    fn flush(&self) {}
+}
+
+/// Those of the watcher of that directory.
+fn lines_about(dir: &Path) -> Vec<String> {
+    let dir = dir.to_str().unwrap();
+    LINES.lock().iter().filter(|line| line.contains(dir)).cloned().collect()
 }
 
 fn files(dir: &Path) -> Vec<String> {
@@ -187,20 +212,56 @@ fn regression_what_was_taken_before_a_stop_is_deleted() {
 
 #[test]
 fn where_nothing_may_be_deleted_the_log_says_so_once_and_it_is_tried_again() {
-    if rustix::process::getuid().is_root() {
-        return; // For root nothing is forbidden; `tests/faults.rs` injects it.
-    }
+    log::set_logger(&Lines).unwrap();
+    log::set_max_level(log::LevelFilter::Warn);
+    bound_by_permissions(|| {
+        let place = Place::new();
+        write(place.join("a.json"), doc("r0", "x"));
+        write(place.join("b.json"), doc("r1", "x"));
+        fs::set_permissions(place.path(), fs::Permissions::from_mode(0o555)).unwrap();
+        let heard = Heard::default();
+        let handle = heard.start(announcements(place.path(), true));
+        heard.has("ready r0 x");
+        heard.has("ready r1 x");
+        let scans = handle.stats().scans;
+        until("further polls", || handle.stats().scans > scans + 5);
+        assert_eq!(files(place.path()), ["a.json", "b.json"]);
+        let lines = lines_about(place.path());
+        assert_eq!(lines.iter().filter(|line| line.contains("cannot delete the handoff")).count(), 1, "{lines:#?}");
+        fs::set_permissions(place.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        until("they are taken", || files(place.path()).is_empty());
+        assert_eq!(heard.take().iter().filter(|event| event.starts_with("ready")).count(), 2);
+        handle.stop();
+    });
+}
+
+/// Whoever may write there by then may have put something else in its place.
+#[test]
+fn in_a_directory_that_is_not_trusted_any_more_nothing_is_deleted() {
     let place = Place::new();
-    write(place.join("a.json"), doc("r0", "x"));
-    fs::set_permissions(place.path(), fs::Permissions::from_mode(0o555)).unwrap();
+    let (dir, file) = (place.path().to_owned(), place.join("a.json"));
+    let chmod = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    write(&file, doc("r0", "x"));
+    chmod(&file, 0o644);
     let heard = Heard::default();
-    let handle = heard.start(announcements(place.path(), true));
-    heard.has("ready r0 x");
-    let scans = handle.stats().scans;
-    until("further polls", || handle.stats().scans > scans + 3);
+    let hears = heard.clone();
+    let builder = announcements(place.path(), true).trust(TrustPolicy::this_user());
+    let watcher = builder.on_event(move |event| {
+        if event.name() == "ready" {
+            // It was listed and read, and is taken away when this has returned.
+            chmod(&dir, 0o757);
+        }
+        hears.0.lock().push(common::short(&event));
+        Ok(())
+    });
+    let handle = watcher.try_spawn().unwrap();
+    heard.has("unavailable");
+    let failed = handle.stats().scan_errors;
+    until("further polls", || handle.stats().scan_errors > failed + 3);
     assert_eq!(files(place.path()), ["a.json"]);
-    fs::set_permissions(place.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    chmod(place.path(), 0o755);
     until("it is taken", || files(place.path()).is_empty());
+    heard.has("available");
     assert_eq!(heard.take().iter().filter(|event| event.starts_with("ready")).count(), 1);
     handle.stop();
 }
