@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import os
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ from typing import Any
 
 import handoff_watcher as h
 import pytest
-from conftest import HANDOFFS, ROOT, Directory
+from conftest import HANDOFFS, ROOT, Directory, skip
 
 
 def test_settings_reach_the_library(directory: Directory) -> None:
@@ -37,6 +38,49 @@ def test_a_process_that_has_ended_is_no_engine(directory: Directory) -> None:
             told = [watcher.next(30), watcher.next(30)]
             removed = [event for event in told if isinstance(event, h.Removed)]
             assert removed[0].reason == "process_exited"
+
+
+def test_what_others_may_write_is_not_trusted(directory: Directory) -> None:
+    directory.path.chmod(0o755)
+    file = directory.handoff()
+    file.chmod(0o666)
+    with h.watch(directory.path, trust=True, poll_interval=0.02) as watcher:
+        told = watcher.next(30)
+        assert isinstance(told, h.Invalid) and (told.error_kind, told.file) == ("untrusted", file)
+        assert "writable by others (mode 0666)" in str(told)
+        assert watcher.next(30) == h.Synced()
+        file.chmod(0o644)
+        assert isinstance(watcher.next(30), h.Ready)
+        directory.path.chmod(0o777)
+        away = watcher.next(30)
+        assert isinstance(away, h.Unavailable) and away.error_kind == "untrusted"
+        with pytest.raises(h.HandoffError, match="the directory is writable by others") as caught:
+            watcher.rescan()
+        assert caught.value.path == directory.path
+        assert watcher.registry.is_ready("pool-0")
+    with h.watch(directory.path, poll_interval=0.02) as watcher:
+        assert isinstance(watcher.next(30), h.Ready), "nothing asks for trust"
+
+
+def test_more_users_may_be_trusted(directory: Directory) -> None:
+    if os.geteuid() != 0:
+        skip("no file changed its owner: only root can give files away")
+    directory.path.chmod(0o755)
+    file = directory.handoff()
+    file.chmod(0o644)
+    os.chown(file, 12345, -1)
+    with h.watch(directory.path, trust=True, trusted_uids=[7]) as watcher:
+        told = watcher.next(30)
+        assert isinstance(told, h.Invalid) and told.error_kind == "untrusted"
+        assert "owned by uid 12345: expected 0 or 7;" in str(told)
+    with h.watch(directory.path, trust=True, trusted_uids=[7, 12345]) as watcher:
+        assert isinstance(watcher.next(30), h.Ready)
+
+
+def test_users_are_trusted_only_where_trust_is_asked_for(directory: Directory) -> None:
+    with pytest.raises(h.ArgumentError) as caught:
+        h.watch(directory.path, trusted_uids=[0])
+    assert caught.value.field == "trusted_uids"
 
 
 def test_a_message_goes_when_it_was_taken(directory: Directory) -> None:
