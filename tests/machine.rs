@@ -9,9 +9,9 @@ mod common;
 mod support;
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read as _};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -50,30 +50,25 @@ impl Drop for Busy {
 /// `watch --json`, killed when dropped.
 struct Watch {
     child: Child,
-    lines: Option<Receiver<String>>,
+    lines: Receiver<String>,
 }
 
 impl Watch {
-    fn spawn(dir: &Path, environment: &[(&str, &Path)]) -> (Child, ChildStdout) {
+    fn start(dir: &Path, environment: &[(&str, &Path)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_handoff-watcher"));
         command.args(["watch", "--json", "--poll-interval-ms", "50"]).arg(dir);
         command.envs(environment.iter().copied()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().unwrap();
         let stdout = child.stdout.take().unwrap();
-        (child, stdout)
-    }
-
-    fn start(dir: &Path, environment: &[(&str, &Path)]) -> Self {
-        let (child, stdout) = Self::spawn(dir, environment);
         let (send, lines) = channel();
         thread::spawn(move || BufReader::new(stdout).lines().map_while(Result::ok).all(|line| send.send(line).is_ok()));
-        Self { child, lines: Some(lines) }
+        Self { child, lines }
     }
 
     /// The next event is this one: `ready r0 v1`.
     #[track_caller]
     fn hears(&self, expected: &str) -> serde_json::Value {
-        let line = self.lines.as_ref().unwrap().recv_timeout(DEADLINE).expect("an event");
+        let line = self.lines.recv_timeout(DEADLINE).expect("an event");
         let event: serde_json::Value = serde_json::from_str(&line).unwrap();
         let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
         let url = text(&event["payload"]["url"]);
@@ -163,59 +158,6 @@ fn a_process_that_was_stopped_goes_on_where_it_was() {
     watch.hears("updated r1 v2");
 }
 
-/// Nothing in the library is known to panic. So the clock is made to fail, which the standard library takes for impossible.
-#[test]
-fn regression_watch_whose_scanning_thread_died_says_so_and_ends_with_2() {
-    const SOURCE: &str = r#"
-        #define _GNU_SOURCE
-        #include <errno.h>
-        #include <stdlib.h>
-        #include <sys/syscall.h>
-        #include <time.h>
-        #include <unistd.h>
-
-        int clock_gettime(clockid_t clock, struct timespec *time) {
-            static __thread int failed;
-            if (clock == CLOCK_MONOTONIC && gettid() != getpid() && !failed && access(getenv("NO_CLOCK"), F_OK) == 0) {
-                failed = 1;
-                errno = EINVAL;
-                return -1;
-            }
-            return (int)syscall(SYS_clock_gettime, clock, time);
-        }
-    "#;
-    let place = Place::new();
-    let (source, library, none) = (place.join("clock.c"), place.join("clock.so"), place.join("none"));
-    write(&source, SOURCE);
-    let mut compiler = Command::new("cc");
-    if compiler.args(["-shared", "-fPIC", "-o"]).args([&library, &source]).status().is_err() {
-        support::skip("no clock failed; to have it: apt-get install gcc");
-        return;
-    }
-    let dir = place.dir("engines");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_handoff-watcher"));
-    command.args(["watch", "--json", "--poll-interval-ms", "50"]).arg(&dir).stdin(Stdio::null());
-    command.env("LD_PRELOAD", &library).env("NO_CLOCK", &none).env("RUST_BACKTRACE", "0");
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut watch = Watch { child, lines: None };
-    let child = &mut watch.child;
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let synced = lines.next().expect("an event").unwrap();
-    assert!(synced.contains("synced"), "{synced}");
-    write(&none, "");
-    let since = Instant::now();
-    let mut status = None;
-    while status.is_none() && since.elapsed() < DEADLINE {
-        status = child.try_wait().unwrap();
-        thread::sleep(Duration::from_millis(5));
-    }
-    let _ = child.kill();
-    let mut said = String::new();
-    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-    assert_eq!(status.and_then(|status| status.code()), Some(2), "{said}");
-    assert!(said.contains("the scanning thread ended by a defect, please report it"), "{said}");
-}
-
 #[test]
 fn a_host_without_descriptors_is_unavailable_and_nothing_is_removed() {
     let place = Place::new();
@@ -234,7 +176,7 @@ fn a_host_without_descriptors_is_unavailable_and_nothing_is_removed() {
     // Both are of one round; which is told first is not promised.
     let mut heard = Vec::new();
     while heard.len() < 2 {
-        heard.push(watch.lines.as_ref().unwrap().recv_timeout(DEADLINE).unwrap());
+        heard.push(watch.lines.recv_timeout(DEADLINE).unwrap());
     }
     let said = heard.concat();
     assert!(said.contains("\"available\"") && said.contains("/v2") && !said.contains("removed"), "{heard:#?}");

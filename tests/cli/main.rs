@@ -8,6 +8,8 @@ mod doubts;
 mod harness;
 mod list;
 mod produce;
+#[path = "../support/mod.rs"]
+mod support;
 mod terminal;
 mod top;
 mod usage;

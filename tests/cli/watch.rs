@@ -12,6 +12,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::harness::{DEADLINE, Place, Running, command, end, fixtures, handoff};
+use crate::support;
 
 fn file_is(event: &Value, path: &Path) {
     assert_eq!(event["file"], *path.to_string_lossy(), "{event}");
@@ -213,4 +214,42 @@ fn text_when_piped_and_asked_for() {
     assert_eq!(words[1..], ["ready", "p/r", "http://127.0.0.1:1", "a.json"], "{line}");
     assert!(words[0].len() == "08:13:00.123Z".len() && words[0].ends_with('Z'), "{line}");
     assert!(watch.line().contains("1 ready, 0 invalid"));
+}
+
+/// Nothing in the library is known to panic. So the clock is made to fail, which the standard library takes for impossible.
+#[test]
+#[cfg(target_os = "linux")]
+fn regression_watch_whose_scanning_thread_died_says_so_and_ends_with_2() {
+    const SOURCE: &str = r#"
+        #define _GNU_SOURCE
+        #include <errno.h>
+        #include <stdlib.h>
+        #include <sys/syscall.h>
+        #include <time.h>
+        #include <unistd.h>
+
+        int clock_gettime(clockid_t clock, struct timespec *time) {
+            static __thread int failed;
+            if (clock == CLOCK_MONOTONIC && gettid() != getpid() && !failed && access(getenv("NO_CLOCK"), F_OK) == 0) {
+                failed = 1;
+                errno = EINVAL;
+                return -1;
+            }
+            return (int)syscall(SYS_clock_gettime, clock, time);
+        }
+    "#;
+    if support::is_missing("cc", "gcc") {
+        return;
+    }
+    let place = Place::new();
+    let (source, library) = (place.write("clock.c", SOURCE), place.join("clock.so"));
+    support::run(std::process::Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]));
+    let mut command = command(["watch", "--poll-interval-ms", "50"]);
+    command.env("LD_PRELOAD", &library).env("NO_CLOCK", place.join("none")).env("RUST_BACKTRACE", "0");
+    let mut watch = Running::start(command.arg(place.path()));
+    watch.event("synced");
+    place.write("none", "");
+    assert_eq!(watch.end().0.code(), Some(2));
+    let said = watch.complaints().concat();
+    assert!(said.contains("the scanning thread ended by a defect, please report it"), "{said}");
 }
