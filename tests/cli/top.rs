@@ -8,6 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use rustix::termios::{Action, Winsize, tcflow, tcgetattr, tcsetwinsize};
 
 use crate::harness::{DEADLINE, Place, assert_harmless, command, end, finish, handoff, run};
+use crate::support;
 use crate::terminal::OnTerminal;
 
 const ENTERED: &str = "\u{1b}[?1049h";
@@ -52,6 +53,29 @@ fn it_shows_what_comes_and_goes() {
     top.line("cannot");
     fs::create_dir(place.path()).unwrap();
     top.line("ok, polling");
+}
+
+/// In a user namespace of its own no directory may be watched.
+#[test]
+#[cfg(target_os = "linux")]
+fn regression_top_says_why_it_is_not_instant() {
+    if support::is_missing("unshare", "util-linux") {
+        return;
+    }
+    let place = Place::new();
+    let none = "echo 0 > /proc/sys/user/max_inotify_watches && exec \"$0\" top --instant \"$1\"";
+    let mut unshare = std::process::Command::new("unshare");
+    let said = unshare.args(["--user", "--map-root-user", "sh", "-c", none, env!("CARGO_BIN_EXE_handoff-watcher")]);
+    let said = finish(said.arg(place.path()), b"");
+    if said.err.starts_with("unshare: ") || said.err.contains("max_inotify_watches: ") {
+        support::skip_even_in_ci(&format!("no watch was refused: {}", said.err.trim_end()));
+        return;
+    }
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let lines: Vec<_> = said.out.lines().take(2).collect();
+    assert!(lines[0].ends_with("  ok, polling"), "{said:?}");
+    let why = "not instant: cannot be notified of changes (fs.inotify.max_user_watches): ";
+    assert!(lines[1].starts_with(why), "{said:?}");
 }
 
 /// Waits for a whole picture that has all of these, and none of those.

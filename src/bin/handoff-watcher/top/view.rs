@@ -26,6 +26,8 @@ pub(crate) struct View {
     stats: Stats,
     is_ok: bool,
     condition: String,
+    /// Why instant mode was asked for and is not in force.
+    not_instant: Option<String>,
 }
 
 struct Replica {
@@ -47,6 +49,7 @@ impl View {
             stats: Stats::default(),
             is_ok: false,
             condition: String::from("starting"),
+            not_instant: None,
         }
     }
 
@@ -88,6 +91,9 @@ impl View {
             (None, false) if health.stalled => String::from("stalled: no listing has ended for long"),
             (None, false) => String::from("starting"),
         };
+        // A directory that cannot be opened is told of above.
+        let error = health.mode_error.as_ref().filter(|error| health.error.as_ref() != Some(error));
+        self.not_instant = error.map(|error| render::clean(error.message(), render::ERROR_CHARS));
     }
 
     /// Looks whether what is wrong still is.
@@ -137,12 +143,16 @@ impl View {
         let events: Vec<_> =
             events.iter().filter(|(_, count)| *count > 0).map(|(name, count)| format!("{name} {count}")).collect();
         let style = if self.is_ok { render::GOOD } else { render::BAD };
-        vec![
+        let mut lines = vec![
             vec![(render::STRONG, self.title.clone()), (PLAIN, String::from("  ")), (style, self.condition.clone())],
             vec![(PLAIN, figures)],
             vec![(render::QUIET, String::from("events   ")), (PLAIN, or_none(events.join("   ")))],
             self.latency(),
-        ]
+        ];
+        if let Some(why) = &self.not_instant {
+            lines.insert(1, vec![(render::GONE, String::from("not instant: ")), (PLAIN, why.clone())]);
+        }
+        lines
     }
 
     fn latency(&self) -> Line {
@@ -340,10 +350,30 @@ mod tests {
     }
 
     #[test]
+    fn why_it_is_not_instant_is_a_line() {
+        let mut view = view();
+        let without = plain(&view.frame(now(), Some((120, 24))));
+        let why = "cannot be notified of changes (fs.inotify.max_user_watches): No space left on device (os error 28)";
+        view.not_instant = Some(why.to_owned());
+        let mut lines = plain(&view.frame(now(), Some((120, 24))));
+        assert_eq!(lines.remove(1), format!("not instant: {why}"));
+        assert_eq!(lines, without, "and all else is as it was");
+        let narrow = plain(&view.frame(now(), Some((80, 24)))).remove(1);
+        assert!(narrow.contains("(fs.inotify.max_user_watches)") && narrow.width() == 80, "{narrow:?}");
+    }
+
+    #[test]
     fn it_fits_every_terminal() {
         let mut view = view();
         let file = PathBuf::from("模型".repeat(40));
         view.wrongs.conflict(("p".into(), "r".into()), &file, std::slice::from_ref(&file));
+        fits_every_terminal(&view, 12, &["pool-0  r0", "conflict", "q quits"]);
+        view.not_instant = Some("模型".repeat(40));
+        fits_every_terminal(&view, 13, &["not instant: 模", "pool-0  r0", "conflict", "q quits"]);
+    }
+
+    /// With so many rows it has all of these.
+    fn fits_every_terminal(view: &View, enough: usize, has: &[&str]) {
         for rows in 0..30 {
             for columns in 0..120 {
                 let lines = plain(&view.frame(now(), Some((columns, rows))));
@@ -352,9 +382,9 @@ mod tests {
                     assert!(line.width() <= columns, "{columns}x{rows}: {line:?}");
                     assert!(!line.chars().any(char::is_control), "{line:?}");
                 }
-                if rows >= 12 && columns >= 20 {
+                if rows >= enough && columns >= 20 {
                     let all = lines.join("\n");
-                    assert!(all.contains("pool-0  r0") && all.contains("conflict") && all.contains("q quits"), "{all}");
+                    assert!(has.iter().all(|part| all.contains(part)), "{all}");
                 }
             }
         }
