@@ -13,6 +13,8 @@ use std::sync::Arc;
 const EXCERPT_BYTES: usize = 40;
 /// And after it: a control character takes up to six bytes, one without a shape up to ten.
 const ESCAPED_BYTES: usize = 80;
+/// And of an id, where there is little room.
+const ESCAPED_ID_BYTES: usize = EXCERPT_BYTES + 2;
 /// The same for what the host says, which may be what a file says, and should be of some use.
 const HOST_BYTES: usize = 100;
 
@@ -223,6 +225,11 @@ impl Eq for Error {}
 /// A short, escaped, quoted piece of what a file says, so that a hostile or huge file cannot flood or garble a log.
 pub(crate) fn excerpt(content: &str) -> String {
     excerpt_of(content, EXCERPT_BYTES, ESCAPED_BYTES)
+}
+
+/// The same where two of them stand beside what the host says: as long as a line may be.
+pub(crate) fn id_excerpt(id: &str) -> String {
+    excerpt_of(id, EXCERPT_BYTES, ESCAPED_ID_BYTES)
 }
 
 /// The same of what the host says of an event: it may quote all of it.

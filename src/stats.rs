@@ -308,12 +308,15 @@ impl Meter {
                 losers.first().map_or_else(String::new, |loser| format!("{loser:?}")),
                 if losers.len() > 1 { format!(" and {} more", losers.len() - 1) } else { String::new() }
             )),
-            event => self.log.debug(format_args!(
-                "{}: replica {} of pool {}",
-                event.name(),
-                excerpt(event.replica_id().unwrap_or_default()),
-                excerpt(event.pool_id().unwrap_or_default())
-            )),
+            event => match event.pool_id().zip(event.replica_id()) {
+                Some((pool_id, replica_id)) => self.log.debug(format_args!(
+                    "{}: replica {} of pool {}",
+                    event.name(),
+                    excerpt(replica_id),
+                    excerpt(pool_id)
+                )),
+                None => self.log.debug(format_args!("{}", event.name())),
+            },
         }
     }
 }

@@ -164,6 +164,9 @@ fn log_lines_are_short_and_harmless() {
     ] {
         assert!(lines.iter().any(|line| line.contains(kind)), "no {kind:?} in {lines:?}");
     }
+    // What has no replica does not have one without a name.
+    let synced: Vec<_> = lines.iter().filter(|line| line.starts_with("synced")).collect();
+    assert_eq!(synced, ["synced"]);
     let path = dir.path().to_str().unwrap();
     for line in lines {
         assert_short_and_harmless(&line.replace(path, ""), line.as_bytes());

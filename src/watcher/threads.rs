@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use super::BoxError;
 use super::worker::{Shared, Worker};
 use crate::config::Settings;
-use crate::error::{Error, ErrorKind, excerpt, host_excerpt};
+use crate::error::{Error, ErrorKind, host_excerpt, id_excerpt};
 use crate::event::HandoffEvent;
 use crate::log::Log;
 
@@ -125,13 +125,22 @@ pub(super) fn deliver(shared: &Shared, callback: &EventCallback, log: &Log) {
                 shared.meter.refused();
                 // The same failure is logged once, not at every retry.
                 if last_failure.as_ref() != Some(text) {
-                    let replica_id = excerpt(event.replica_id().unwrap_or_default());
-                    log.warn(format_args!("{} {replica_id}: {text}; it is tried again", event.name()));
+                    log.warn(format_args!("{}: {text}; it is tried again", refused(&event)));
                 }
             }
         }
         shared.channel.acknowledge(delivery.ticket, failure.is_none());
         last_failure = failure.or(last_failure);
+    }
+}
+
+/// What was refused, as far as it has a name: every pool may have a replica of that one.
+fn refused(event: &HandoffEvent) -> String {
+    let name = event.name();
+    match (event.pool_id().zip(event.replica_id()), event.file()) {
+        (Some((pool_id, replica_id)), _) => format!("{name} {}/{}", id_excerpt(pool_id), id_excerpt(replica_id)),
+        (None, Some(file)) => format!("{name} {file:?}"),
+        (None, None) => name.to_owned(),
     }
 }
 
@@ -142,4 +151,28 @@ fn call(callback: &EventCallback, event: HandoffEvent) -> Option<String> {
         callback(event).err().map(|error| format!("the callback failed: {}", host_excerpt(&error.to_string())))
     }));
     called.unwrap_or_else(|panic| Some(format!("the callback panicked: {}", host_excerpt(&super::panic_text(panic)))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::excerpt;
+    use crate::payload::HandoffPayload;
+
+    #[test]
+    fn regression_what_was_refused_is_named_by_its_pool_too_and_by_no_empty_name() {
+        let ready = |pool: &str, replica: &str| {
+            let payload = HandoffPayload::new(pool, replica, "http://h").unwrap();
+            refused(&HandoffEvent::Ready { file: "a.json".into(), payload, latency: None })
+        };
+        assert_eq!(ready("pool-7", "r\u{202e}0"), r#"ready "pool-7"/"r\u{202e}0""#);
+        // A UUID is shown whole.
+        let id = "6f1c1e7a-0c55-4b0e-9a53-3d7f6b1f2c11";
+        assert_eq!(ready(id, id), format!("ready {0}/{0}", excerpt(id)));
+        let error = Error::stopped();
+        let invalid = HandoffEvent::Invalid { file: "dir/a\n.json".into(), error: error.clone() };
+        assert_eq!(refused(&invalid), r#"invalid "dir/a\n.json""#);
+        assert_eq!(refused(&HandoffEvent::Unavailable { error }), "unavailable");
+        assert_eq!(refused(&HandoffEvent::Synced), "synced");
+    }
 }
