@@ -415,6 +415,10 @@ fn cases(all: bool) -> Vec<Case> {
         let is_new = |call: &&String| all || setup == Setup::State || !traces[0].contains(*call);
         for call in calls.iter().filter(is_faulty).filter(is_new) {
             add(setup, false, call, &ERRORS, &spans);
+            if call == "inotify_add_watch" {
+                // `fs.inotify.max_user_watches` is reached, which is the error of this call that people meet.
+                add(setup, false, call, &["ENOSPC"], &spans);
+            }
         }
     }
     // ESRCH: the process ended just then.
