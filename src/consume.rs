@@ -16,6 +16,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rustix::io::Errno;
 
 use crate::directory::Directory;
+use crate::listing::Seen;
 
 /// What a hidden name begins and ends with. It is no handoff's, and none of `publish`.
 const HIDDEN: (&str, &str) = (".handoff-", ".taken");
@@ -99,8 +100,9 @@ pub(crate) fn bring_back(directory: &Directory) -> Result<usize, Errno> {
             continue;
         };
         match outcome {
-            // Whose it was, was faster.
-            Ok(()) | Err(Errno::NOENT) => {}
+            Ok(()) => {}
+            // Whose it was, was faster; unless the file system contradicts itself.
+            Err(Errno::NOENT) if matches!(directory.look_at(&name, false), Ok(Seen::Vanished)) => {}
             Err(errno) => failed = Some(errno),
         }
     }

@@ -24,25 +24,26 @@ impl Log {
         Self { sink: Some((most, sink)) }
     }
 
+    /// What a host is told as an event, too, under a target of its own: who has the events needs no such line.
+    pub(crate) fn event(&self, level: Level, line: fmt::Arguments<'_>) {
+        self.line("handoff_watcher::event", level, line);
+    }
+
     pub(crate) fn error(&self, line: fmt::Arguments<'_>) {
-        self.line(Level::Error, line);
+        self.line("handoff_watcher", Level::Error, line);
     }
 
     pub(crate) fn warn(&self, line: fmt::Arguments<'_>) {
-        self.line(Level::Warn, line);
+        self.line("handoff_watcher", Level::Warn, line);
     }
 
     pub(crate) fn info(&self, line: fmt::Arguments<'_>) {
-        self.line(Level::Info, line);
+        self.line("handoff_watcher", Level::Info, line);
     }
 
-    pub(crate) fn debug(&self, line: fmt::Arguments<'_>) {
-        self.line(Level::Debug, line);
-    }
-
-    fn line(&self, level: Level, line: fmt::Arguments<'_>) {
+    fn line(&self, target: &str, level: Level, line: fmt::Arguments<'_>) {
         match &self.sink {
-            None => log::log!(target: "handoff_watcher", level, "{line}"),
+            None => log::log!(target: target, level, "{line}"),
             Some((most, sink)) if level <= *most => sink(level, &line.to_string()),
             Some(_) => {}
         }

@@ -1,5 +1,6 @@
 //! The figures of promise 7: what the watcher does and how it fares, to be read at any time from any thread.
 
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -7,7 +8,7 @@ use serde::{Serialize, Serializer};
 
 use crate::error::{Error, excerpt};
 use crate::event::HandoffEvent;
-use crate::log::Log;
+use crate::log::{Level, Log};
 use crate::reconcile::Figures;
 
 /// The objective of CLOUD-3013: from the creation of a handoff to its delivery.
@@ -297,25 +298,29 @@ impl Meter {
 
     /// What a host that asks for payloads alone would not learn otherwise.
     fn log(&self, event: &HandoffEvent) {
+        let line = |level, line: fmt::Arguments<'_>| self.log.event(level, line);
         match event {
-            HandoffEvent::Invalid { error, .. } => self.log.warn(format_args!("invalid handoff: {error}")),
-            HandoffEvent::Unavailable { error } => self.log.warn(format_args!("the directory is unavailable: {error}")),
-            HandoffEvent::Available => self.log.info(format_args!("the directory is available again")),
-            HandoffEvent::Conflict { pool_id, replica_id, winner, losers } => self.log.warn(format_args!(
-                "conflict over replica {} of pool {}: {winner:?} is in force, not {}{}",
-                excerpt(replica_id),
-                excerpt(pool_id),
-                losers.first().map_or_else(String::new, |loser| format!("{loser:?}")),
-                if losers.len() > 1 { format!(" and {} more", losers.len() - 1) } else { String::new() }
-            )),
-            event => match event.pool_id().zip(event.replica_id()) {
-                Some((pool_id, replica_id)) => self.log.debug(format_args!(
-                    "{}: replica {} of pool {}",
-                    event.name(),
+            HandoffEvent::Invalid { error, .. } => line(Level::Warn, format_args!("invalid handoff: {error}")),
+            HandoffEvent::Unavailable { error } => {
+                line(Level::Warn, format_args!("the directory is unavailable: {error}"));
+            }
+            HandoffEvent::Available => line(Level::Info, format_args!("the directory is available again")),
+            HandoffEvent::Conflict { pool_id, replica_id, winner, losers } => line(
+                Level::Warn,
+                format_args!(
+                    "conflict over replica {} of pool {}: {winner:?} is in force, not {}{}",
                     excerpt(replica_id),
-                    excerpt(pool_id)
-                )),
-                None => self.log.debug(format_args!("{}", event.name())),
+                    excerpt(pool_id),
+                    losers.first().map_or_else(String::new, |loser| format!("{loser:?}")),
+                    if losers.len() > 1 { format!(" and {} more", losers.len() - 1) } else { String::new() }
+                ),
+            ),
+            event => match event.pool_id().zip(event.replica_id()) {
+                Some((pool_id, replica_id)) => line(
+                    Level::Debug,
+                    format_args!("{}: replica {} of pool {}", event.name(), excerpt(replica_id), excerpt(pool_id)),
+                ),
+                None => line(Level::Debug, format_args!("{}", event.name())),
             },
         }
     }

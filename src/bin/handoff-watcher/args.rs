@@ -27,7 +27,7 @@ use crate::output::{self, Exit, Failure};
                   POOL_MANAGERD_WATCH_INTERVAL_MS the interval of `watch`, `wait` and `top`; NO_COLOR turns colours off."
 )]
 pub(crate) struct Cli {
-    /// Log to standard error: -v informs, -vv debugs, -vvv tells all [default: no log]
+    /// Log to standard error: -v informs, -vv debugs, -vvv tells all [default: warnings that are no events]
     #[arg(short, long, global = true, action = ArgAction::Count, display_order = 900)]
     pub(crate) verbose: u8,
 

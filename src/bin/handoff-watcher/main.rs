@@ -18,6 +18,7 @@ mod watch;
 use std::process::ExitCode;
 
 use args::{Cli, Command};
+use log::LevelFilter;
 use output::{Exit, Failure};
 
 fn main() -> ExitCode {
@@ -25,7 +26,10 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(code) => return code,
     };
-    log_to_stderr(cli.verbose);
+    // A line would go right across the picture, which has it as well.
+    if cli.verbose > 0 || !matches!(cli.command, Command::Top(_)) {
+        log_to_stderr(cli.verbose);
+    }
     match run(cli) {
         Ok(exit) => exit.into(),
         // Whoever read the output has read enough, as in `| head -1`: that is no failure.
@@ -50,13 +54,22 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
     }
 }
 
-/// Silent unless asked: what the library warns of, the commands tell as events.
+/// Unless asked for more, only what the commands do not tell as events: that something is not as it was asked for.
 fn log_to_stderr(verbose: u8) {
     let level = match verbose {
-        0 => return,
-        1 => log::LevelFilter::Info,
-        2 => log::LevelFilter::Debug,
-        _ => log::LevelFilter::Trace,
+        0 => {
+            let mut logger = env_logger::Builder::new();
+            logger.filter_module("handoff_watcher", LevelFilter::Warn);
+            logger.filter_module("handoff_watcher::event", LevelFilter::Off);
+            logger.format(|_, record| {
+                output::complain(&format!("warning: {}", record.args()));
+                Ok(())
+            });
+            return logger.init();
+        }
+        1 => LevelFilter::Info,
+        2 => LevelFilter::Debug,
+        _ => LevelFilter::Trace,
     };
     env_logger::Builder::new().filter_level(level).init();
 }
