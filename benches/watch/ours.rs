@@ -19,6 +19,9 @@ use crate::lab::{cpu_us, lone, pause, print_latencies, rename};
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
+/// What was written just now is read again for 2 s.
+const SETTLES_MS: u64 = 2500;
+
 /// As many events can wait.
 const PREPARED: usize = 65_536;
 
@@ -75,8 +78,8 @@ fn builder(config: HandoffWatcherConfig, _: bool) -> HandoffWatcherBuilder {
 fn idle(role: &str, dir: &Path, interval_ms: u64, polls: usize) {
     let mut events = builder(config(dir, interval_ms), role == "idle-instant").iter().unwrap();
     until_synced(&mut events);
-    // What was written just now is read again for 2 s, and with the next polls.
-    let settled = Instant::now() + Duration::from_millis(2500 + 4 * interval_ms);
+    // And with the next polls.
+    let settled = Instant::now() + Duration::from_millis(SETTLES_MS + 4 * interval_ms);
     while Instant::now() < settled {
         thread::sleep(Duration::from_millis(100));
     }
@@ -208,8 +211,9 @@ fn detection(role: &str, dir: &Path, interval_ms: u64, count: usize) {
             });
         }
     }
-    // What was there at the start has been told when nothing has come for a while.
-    let quiet = Duration::from_millis(interval_ms.max(500) + 200);
+    // What was there at the start has been told when nothing has come for a while; by then its stamps have settled, too, and
+    // it is no longer read again.
+    let quiet = Duration::from_millis(interval_ms + SETTLES_MS);
     while received.recv_timeout(quiet).is_ok() {}
     let instant = role == "instant";
     let latencies = (0..count).map(|number| {
