@@ -240,8 +240,8 @@ impl Meter {
         }
     }
 
-    /// Instant mode is in force, or why it is not.
-    pub(crate) fn instant(&self, error: Option<&Error>) {
+    /// Instant mode is in force, or why it is not. `is_told`: the host is told as an event, too, what stands in the way.
+    pub(crate) fn instant(&self, error: Option<&Error>, is_told: bool) {
         let mode = if error.is_none() { ScanMode::Instant } else { ScanMode::Polling };
         let mut inner = self.inner.lock();
         if (inner.mode, inner.mode_error.as_ref()) == (mode, error) {
@@ -251,7 +251,10 @@ impl Meter {
         drop(inner);
         match error {
             None => self.log.info(format_args!("instant mode: a notification of the kernel lets the next scan begin")),
-            Some(error) => self.log.warn(format_args!("instant mode is not in force, polling goes on: {error}")),
+            Some(error) => {
+                let line = format_args!("instant mode is not in force, polling goes on: {error}");
+                if is_told { self.log.event(Level::Warn, line) } else { self.log.warn(line) }
+            }
         }
     }
 

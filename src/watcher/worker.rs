@@ -67,7 +67,7 @@ impl Shared {
             rescans: Mutex::new(Some(Vec::new())),
         };
         if let Some(errno) = refusal {
-            shared.meter.instant(Some(&not_instant(settings, errno)));
+            shared.meter.instant(Some(&not_instant(settings, errno)), false);
         }
         (Arc::new(shared), ear)
     }
@@ -304,7 +304,7 @@ impl Worker {
         let listens = directory
             .map_err(Error::clone)
             .and_then(|directory| self.ear.listen_to(directory).map_err(|errno| not_instant(&self.settings, errno)));
-        self.shared.meter.instant(listens.err().as_ref());
+        self.shared.meter.instant(listens.err().as_ref(), directory.is_err());
     }
 
     /// Reads all that is due, out of the directory that was just listed if there is one.

@@ -253,3 +253,16 @@ fn regression_watch_whose_scanning_thread_died_says_so_and_ends_with_2() {
     let said = watch.complaints().concat();
     assert!(said.contains("the scanning thread ended by a defect, please report it"), "{said}");
 }
+
+/// A directory that is not there is told as an event, and not once more as what keeps it from being instant.
+#[test]
+#[cfg(target_os = "linux")]
+fn what_is_told_as_an_event_is_no_warning_as_well() {
+    let place = Place::new();
+    let mut watch = Running::start(command(["watch", "--json", "--instant"]).arg(place.join("missing")));
+    watch.event("unavailable");
+    watch.signal(Signal::TERM);
+    watch.end();
+    let said = watch.complaints();
+    assert!(said.len() == 1 && said[0].ends_with("does not exist yet: waiting for it"), "{said:?}");
+}
