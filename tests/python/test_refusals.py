@@ -78,7 +78,7 @@ def test_more_users_may_be_trusted(directory: Directory) -> None:
 
 
 def test_users_are_trusted_only_where_trust_is_asked_for(directory: Directory) -> None:
-    with pytest.raises(h.ArgumentError) as caught:
+    with pytest.raises(h.ConfigError) as caught:
         h.watch(directory.path, trusted_uids=[0])
     assert caught.value.field == "trusted_uids"
 
