@@ -48,6 +48,15 @@ pub(crate) struct Delivery {
     pub(crate) event: HandoffEvent,
 }
 
+/// Where the next parcel would stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// Behind none: the host has begun with all that was offered.
+    Idle,
+    /// Behind others.
+    Behind,
+}
+
 /// What became of a parcel that was taken.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ack {
@@ -106,14 +115,10 @@ impl Channel {
 
     // ---- the core's side ----
 
-    pub(crate) fn has_room(&self) -> bool {
+    pub(crate) fn room(&self) -> Option<Room> {
         let state = self.state.lock();
-        state.token.is_some() && state.waiting.len() < self.capacity
-    }
-
-    /// Whether the host has begun with all that was offered.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.state.lock().waiting.is_empty()
+        let has_room = state.token.is_some() && state.waiting.len() < self.capacity;
+        has_room.then_some(if state.waiting.is_empty() { Room::Idle } else { Room::Behind })
     }
 
     /// Only called when there is room, and by one thread: nothing else takes room away.

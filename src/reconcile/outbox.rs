@@ -40,8 +40,8 @@ pub(super) struct Outbox {
     backoff: (Duration, Duration),
     news: Queue,
     /// What was refused, and is to be tried again now; or has become news meanwhile.
-    again: Queue,
-    /// How many came from `news` since one came from `again`.
+    retries_due: Queue,
+    /// How many came from `news` since one came from `retries_due`.
     in_a_row: u32,
     retries: BTreeMap<Subject, Retry>,
     retry_at: BTreeSet<(Instant, Subject)>,
@@ -55,7 +55,7 @@ impl Outbox {
         Self {
             backoff,
             news: Queue::default(),
-            again: Queue::default(),
+            retries_due: Queue::default(),
             in_a_row: 0,
             retries: BTreeMap::new(),
             retry_at: BTreeSet::new(),
@@ -82,7 +82,7 @@ impl Outbox {
             if let Some(retry) = self.retries.get_mut(&subject) {
                 retry.at = None;
             }
-            self.again.push(subject);
+            self.retries_due.push(subject);
         }
     }
 
@@ -94,7 +94,7 @@ impl Outbox {
             let has_waited = self.in_a_row >= NEWS_IN_A_ROW;
             if has_waited || idle && self.news.is_empty() {
                 self.in_a_row = 0;
-                if let Some(subject) = self.again.pop() {
+                if let Some(subject) = self.retries_due.pop() {
                     let is_awaited = self.retries.get(&subject).is_some_and(|retry| retry.at.is_none());
                     if is_awaited && self.ticket(subject).is_none() {
                         return Some(subject);
@@ -159,7 +159,7 @@ impl Outbox {
 
     /// How many subjects wait, are on their way, or will be tried again.
     pub(super) fn backlog(&self) -> usize {
-        self.news.len() + self.again.len() + self.tickets.len() + self.retry_at.len()
+        self.news.len() + self.retries_due.len() + self.tickets.len() + self.retry_at.len()
     }
 }
 

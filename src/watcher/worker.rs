@@ -9,7 +9,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::bell::{Bell, Ear};
 use crate::config::{Mode, Settings};
-use crate::deliver::{Channel, NextError};
+use crate::deliver::{Channel, NextError, Room};
 use crate::directory::Directory;
 use crate::error::{Error, ErrorKind};
 use crate::event::HandoffEvent;
@@ -32,6 +32,7 @@ mod loom_tests;
 /// A file that has not changed for so long is not being written. Far longer than a writer's pauses that are promised to do
 /// no harm; and than the clock of a file system stands still.
 const RECENT: Duration = Duration::from_secs(3);
+
 /// A listing longer than this is not kept for the next one.
 const KEPT_ENTRIES: usize = 1000;
 
@@ -211,15 +212,14 @@ impl Worker {
             self.hear_acks();
             let rescans = self.shared.rescans.lock().as_mut().map(std::mem::take).unwrap_or_default();
             let began = Instant::now();
-            // Polls need not ask for it: it is two more system calls.
-            let before = self.core.is_between_polls(began).then(processor_time);
             self.core.handle_timeout(began);
             if !rescans.is_empty() {
                 self.core.handle_rescan();
             }
-            let is_due = self.core.is_scan_due(began);
-            let scan = (is_due || !rescans.is_empty()).then(|| self.scan(began));
-            let scanned = scan.is_some();
+            let scans = self.core.is_scan_due(began) || !rescans.is_empty();
+            // Polls need not ask for it, nor turns without a scan: it is two more system calls.
+            let before = (scans && self.core.is_between_polls(began)).then(processor_time);
+            let scan = scans.then(|| self.scan(began));
             let error = match &scan {
                 Some(Err(error)) => Some(error.clone()),
                 _ => None,
@@ -243,7 +243,7 @@ impl Worker {
                 self.core.figures(),
                 self.core.unavailable_error(),
             );
-            if scanned {
+            if scans {
                 self.noticed = false;
                 let processor = before.map(|before| processor_time().saturating_sub(before)).unwrap_or_default();
                 self.core.handle_round_end(began, Instant::now(), processor);
@@ -412,8 +412,8 @@ impl Worker {
                 self.core.handle_revoked(ticket);
             }
         }
-        while self.shared.channel.has_room() {
-            match self.core.poll_event(self.shared.channel.is_idle()) {
+        while let Some(room) = self.shared.channel.room() {
+            match self.core.poll_event(room == Room::Idle) {
                 Some(parcel) => self.shared.channel.offer(parcel),
                 None => break,
             }

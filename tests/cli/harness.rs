@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+use crate::support;
+
 /// For what must come. Far longer than it takes, for a machine that is busy.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -84,6 +86,29 @@ pub(crate) fn interruptible(command: Command) -> Command {
     }
     env.arg(command.get_program()).args(command.get_args());
     env
+}
+
+/// The command line in a user namespace of its own, in which no directory may be watched; `None` where that cannot be had.
+#[cfg(target_os = "linux")]
+pub(crate) fn unwatchable<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Option<Command> {
+    if support::is_missing("unshare", "util-linux") {
+        return None;
+    }
+    let unshare = |run: &str| {
+        let mut unshare = Command::new("unshare");
+        let none = format!("echo 0 > /proc/sys/user/max_inotify_watches && {run}");
+        unshare.args(["--user", "--map-root-user", "sh", "-c", &none, "sh"]);
+        unshare
+    };
+    let said = finish(&mut unshare("exit 0"), b"");
+    if said.code != Some(0) {
+        support::skip_even_in_ci(&format!("watches cannot be forbidden: {}", said.err.trim_end()));
+        return None;
+    }
+    let plain = command(args);
+    let mut command = unshare("exec \"$@\"");
+    command.arg(plain.get_program()).args(plain.get_args()).stdin(Stdio::null());
+    Some(command)
 }
 
 /// What a finished process said.

@@ -7,8 +7,7 @@ use std::time::Instant;
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::termios::{Action, Winsize, tcflow, tcgetattr, tcsetwinsize};
 
-use crate::harness::{DEADLINE, Place, Running, assert_harmless, command, end, finish, handoff, run};
-use crate::support;
+use crate::harness::{DEADLINE, Place, assert_harmless, command, end, finish, handoff, run, unwatchable};
 use crate::terminal::OnTerminal;
 
 const ENTERED: &str = "\u{1b}[?1049h";
@@ -55,52 +54,18 @@ fn it_shows_what_comes_and_goes() {
     top.line("ok, polling");
 }
 
-/// In a user namespace of its own no directory may be watched.
 #[test]
 #[cfg(target_os = "linux")]
 fn regression_top_says_why_it_is_not_instant() {
-    if support::is_missing("unshare", "util-linux") {
-        return;
-    }
     let place = Place::new();
-    let none = "echo 0 > /proc/sys/user/max_inotify_watches && exec \"$0\" top --instant \"$1\"";
-    let mut unshare = std::process::Command::new("unshare");
-    let said = unshare.args(["--user", "--map-root-user", "sh", "-c", none, env!("CARGO_BIN_EXE_handoff-watcher")]);
-    let said = finish(said.arg(place.path()), b"");
-    if said.err.starts_with("unshare: ") || said.err.contains("max_inotify_watches: ") {
-        support::skip_even_in_ci(&format!("no watch was refused: {}", said.err.trim_end()));
-        return;
-    }
+    let Some(mut top) = unwatchable(["top", "--instant"]) else { return };
+    let said = finish(top.arg(place.path()), b"");
     assert_eq!(said.code, Some(0), "{said:?}");
     assert_eq!(said.err, "", "it stands in the picture");
     let lines: Vec<_> = said.out.lines().take(2).collect();
     assert!(lines[0].ends_with("  ok, polling"), "{said:?}");
     let why = "not instant: cannot be notified of changes (fs.inotify.max_user_watches): ";
     assert!(lines[1].starts_with(why), "{said:?}");
-}
-
-/// What was asked for and is not had is said also by who was not asked to log; what is told as an event is said once.
-#[test]
-#[cfg(target_os = "linux")]
-fn regression_watch_says_that_it_is_not_instant() {
-    if support::is_missing("unshare", "util-linux") {
-        return;
-    }
-    let place = Place::new();
-    place.write("bad.json", "[]");
-    let none = "echo 0 > /proc/sys/user/max_inotify_watches && exec \"$0\" watch --text --instant \"$1\"";
-    let mut unshare = std::process::Command::new("unshare");
-    unshare.args(["--user", "--map-root-user", "sh", "-c", none, env!("CARGO_BIN_EXE_handoff-watcher")]);
-    let mut watch = Running::start(unshare.arg(place.path()));
-    let said = watch.complaint();
-    if said.starts_with("unshare: ") || said.contains("max_inotify_watches: ") {
-        return support::skip_even_in_ci(&format!("no watch was refused: {said}"));
-    }
-    assert!(said.starts_with("handoff-watcher: warning: instant mode is not in force, polling goes on: "), "{said}");
-    assert!(watch.line().contains("invalid"));
-    watch.signal(Signal::TERM);
-    watch.end();
-    assert_eq!(watch.complaints(), [""; 0]);
 }
 
 /// Waits for a whole picture that has all of these, and none of those.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::harness::{DEADLINE, Place, Running, command, end, fixtures, handoff};
+use crate::harness::{DEADLINE, Place, Running, command, end, fixtures, handoff, unwatchable};
 use crate::support;
 
 fn file_is(event: &Value, path: &Path) {
@@ -265,4 +265,20 @@ fn what_is_told_as_an_event_is_no_warning_as_well() {
     watch.end();
     let said = watch.complaints();
     assert!(said.len() == 1 && said[0].ends_with("does not exist yet: waiting for it"), "{said:?}");
+}
+
+/// What was asked for and is not had is said also by who was not asked to log; what is told as an event is said once.
+#[test]
+#[cfg(target_os = "linux")]
+fn regression_watch_says_that_it_is_not_instant() {
+    let place = Place::new();
+    place.write("bad.json", "[]");
+    let Some(mut watch) = unwatchable(["watch", "--text", "--instant"]) else { return };
+    let mut watch = Running::start(watch.arg(place.path()));
+    let said = watch.complaint();
+    assert!(said.starts_with("handoff-watcher: warning: instant mode is not in force, polling goes on: "), "{said}");
+    assert!(watch.line().contains("invalid"));
+    watch.signal(Signal::TERM);
+    watch.end();
+    assert_eq!(watch.complaints(), [""; 0]);
 }
