@@ -33,16 +33,22 @@ pub(crate) enum Consumed {
 }
 
 /// Why it is not known what became of it, or why it is still there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Failed {
     pub(crate) errno: Errno,
-    /// It is left under a hidden name, for [`bring_back`].
-    pub(crate) is_hidden: bool,
+    /// Under this name it is left, for [`go_on`], or for [`bring_back`] by the next host.
+    pub(crate) hidden: Option<OsString>,
 }
 
 impl From<Errno> for Failed {
     fn from(errno: Errno) -> Self {
-        Self { errno, is_hidden: false }
+        Self { errno, hidden: None }
+    }
+}
+
+impl Failed {
+    fn left(hidden: &OsStr) -> impl Fn(Errno) -> Self {
+        |errno| Self { errno, hidden: Some(hidden.to_owned()) }
     }
 }
 
@@ -56,65 +62,92 @@ pub(crate) fn consume(
     name: &OsStr,
     mut is_taken: impl FnMut(&OsStr) -> Result<bool, Errno>,
 ) -> Result<Consumed, Failed> {
-    let left = |errno| Failed { errno, is_hidden: true };
     // A version that is known to be newer is not made to vanish, not even for a moment.
     if !is_taken(name)? {
         return Ok(Consumed::Changed);
     }
     let hidden = hidden_name();
     match directory.rename(name, &hidden) {
-        Ok(()) => {}
-        Err(Errno::NOENT) => return Ok(Consumed::Changed),
-        Err(errno) => return Err(errno.into()),
-    }
-    let outcome = match is_taken(&hidden) {
-        Ok(true) => match directory.remove(&hidden) {
-            Ok(()) => return Ok(Consumed::Deleted),
-            // Under its own name it is known to be taken; under any other one it would be news, and newer than what has
-            // that name by now.
-            Err(errno) if directory.rename_new(&hidden, name) != Ok(true) => {
-                done_name(&hidden).map_or(Ok(()), |done| directory.rename(&hidden, &done)).map_err(left)?;
-                return Err(left(errno));
-            }
-            Err(errno) => return Err(errno.into()),
-        },
-        Ok(false) => Ok(Consumed::Changed),
+        Ok(()) => decide(directory, &hidden, Some(name), is_taken),
+        Err(Errno::NOENT) => Ok(Consumed::Changed),
         Err(errno) => Err(errno.into()),
-    };
-    put_back(directory, &hidden, Some(name)).map_err(left)?;
-    outcome
+    }
+}
+
+/// Deletes what an attempt before has left hidden, or brings it back if it is not the version that was taken.
+///
+/// # Errors
+/// As for [`consume`].
+pub(crate) fn go_on(
+    directory: &Directory,
+    hidden: &OsStr,
+    is_taken: impl FnOnce(&OsStr) -> Result<bool, Errno>,
+) -> Result<Consumed, Failed> {
+    decide(directory, hidden, None, is_taken)
+}
+
+/// What becomes of a hidden file, whose own name is tried first if it is given. As long as it may be the version that was
+/// taken, it gets no other name: under that it would be news, and newer than what has its own name by now.
+fn decide(
+    directory: &Directory,
+    hidden: &OsStr,
+    name: Option<&OsStr>,
+    is_taken: impl FnOnce(&OsStr) -> Result<bool, Errno>,
+) -> Result<Consumed, Failed> {
+    let is_back = || name.is_some_and(|name| directory.rename_new(hidden, name) == Ok(true));
+    match is_taken(hidden) {
+        Ok(true) => match directory.remove(hidden) {
+            Ok(()) => Ok(Consumed::Deleted),
+            Err(errno) if is_back() => Err(errno.into()),
+            Err(errno) => {
+                let hidden = match done_name(hidden) {
+                    Some(done) => directory.rename(hidden, &done).map(|()| done).map_err(Failed::left(hidden))?,
+                    None => hidden.to_owned(),
+                };
+                Err(Failed { errno, hidden: Some(hidden) })
+            }
+        },
+        Ok(false) if is_back() => Ok(Consumed::Changed),
+        Ok(false) => match show(directory, hidden) {
+            Err(errno) if !has_gone(directory, hidden, errno) => Err(Failed::left(hidden)(errno)),
+            _ => Ok(Consumed::Changed),
+        },
+        Err(errno) if is_back() => Err(errno.into()),
+        Err(errno) => Err(Failed::left(hidden)(errno)),
+    }
 }
 
 /// Brings back what a host that has ended had hidden, and says how many files there were. Deletes what it only had to delete.
+/// What is this host's own, it is for [`go_on`].
 ///
 /// # Errors
 /// Whatever the system says; some may have come back by then.
-pub(crate) fn bring_back(directory: &Directory) -> Result<usize, Errno> {
+pub(crate) fn bring_back(directory: &Directory, is_own: impl Fn(&OsStr) -> bool) -> Result<usize, Errno> {
     let (mut count, mut failed) = (0, None);
-    for name in directory.names()? {
+    for name in directory.names()?.into_iter().filter(|name| !is_own(name)) {
         let outcome = if is_done(&name) {
             directory.remove(&name)
         } else if visible_name(&name).is_some() {
-            put_back(directory, &name, None).map(|()| count += 1)
+            show(directory, &name).map(|()| count += 1)
         } else {
             continue;
         };
-        match outcome {
-            Ok(()) => {}
-            // Whose it was, was faster; unless the file system contradicts itself.
-            Err(Errno::NOENT) if matches!(directory.look_at(&name, false), Ok(Seen::Vanished)) => {}
-            Err(errno) => failed = Some(errno),
+        if let Err(errno) = outcome
+            && !has_gone(directory, &name, errno)
+        {
+            failed = Some(errno);
         }
     }
     failed.map_or(Ok(count), Err)
 }
 
-/// Under its own name if that is free; else, or where that cannot be made sure of, under one that nobody else uses, where it
-/// is found as well.
-fn put_back(directory: &Directory, hidden: &OsStr, name: Option<&OsStr>) -> Result<(), Errno> {
-    if name.is_some_and(|name| directory.rename_new(hidden, name) == Ok(true)) {
-        return Ok(());
-    }
+/// Whose it was, was faster; unless the file system contradicts itself.
+fn has_gone(directory: &Directory, name: &OsStr, errno: Errno) -> bool {
+    errno == Errno::NOENT && matches!(directory.look_at(name, false), Ok(Seen::Vanished))
+}
+
+/// Under a name that nobody else uses, where it is found.
+fn show(directory: &Directory, hidden: &OsStr) -> Result<(), Errno> {
     visible_name(hidden).map_or(Ok(()), |visible| directory.rename(hidden, &visible))
 }
 
@@ -126,7 +159,7 @@ fn hidden_name() -> OsString {
     format!("{}{}-{nanos:x}-{count}{}", HIDDEN.0, std::process::id(), HIDDEN.1).into()
 }
 
-/// The name from which a file that was hidden never comes back.
+/// The name from which a file that was hidden comes back no more when its host has ended; `None` if it has that already.
 fn done_name(hidden: &OsStr) -> Option<OsString> {
     Some(format!("{}{DONE}", hidden.to_str()?.strip_suffix(HIDDEN.1)?).into())
 }
@@ -137,7 +170,8 @@ fn is_done(name: &OsStr) -> bool {
 
 /// The name of a handoff for what was hidden under that name; `None` where that is no hidden name.
 fn visible_name(hidden: &OsStr) -> Option<OsString> {
-    let middle = hidden.to_str()?.strip_prefix(HIDDEN.0)?.strip_suffix(HIDDEN.1)?;
+    let middle = hidden.to_str()?.strip_prefix(HIDDEN.0)?;
+    let middle = [HIDDEN.1, DONE].into_iter().find_map(|end| middle.strip_suffix(end))?;
     Some(format!("handoff-{middle}.json").into())
 }
 
@@ -221,12 +255,12 @@ mod tests {
         fs::write(dir.join(&hidden), "old").unwrap();
         fs::write(dir.join(".handoff-1-2-3.tmp"), "of a producer").unwrap();
         let directory = Directory::open(dir).unwrap();
-        assert_eq!(bring_back(&directory), Ok(1));
+        assert_eq!(bring_back(&directory, |_| false), Ok(1));
         let names = names(dir);
         assert_eq!(names.len(), 2, "{names:?}");
         assert_eq!(fs::read_to_string(dir.join(&names[1])).unwrap(), "old");
         assert!(crate::listing::is_handoff_name(OsStr::new(&names[1])), "{names:?}");
-        assert_eq!(bring_back(&directory), Ok(0));
+        assert_eq!(bring_back(&directory, |_| false), Ok(0));
     }
 
     #[test]
@@ -243,6 +277,49 @@ mod tests {
             assert_eq!(try_it(dir, fails), Err(Errno::MFILE));
             assert_eq!(names(dir), ["a.json"]);
         }
+    }
+
+    /// Under another name it was told again, after the newer version that has its own.
+    #[test]
+    fn regression_what_may_have_been_taken_does_not_come_back_beside_a_newer_version() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        let path = dir.join("a.json");
+        let directory = Directory::open(dir).unwrap();
+        let hide = || {
+            fs::write(&path, "old").unwrap();
+            let mut looks = 0;
+            let failed = consume(&directory, OsStr::new("a.json"), |name| {
+                looks += 1;
+                if looks == 2 {
+                    fs::write(&path, "next").unwrap();
+                    return Err(Errno::IO);
+                }
+                is(dir, "old")(name)
+            })
+            .unwrap_err();
+            assert_eq!(failed.errno, Errno::IO);
+            failed.hidden.unwrap()
+        };
+        let hidden = hide();
+        assert_eq!(names(dir), [hidden.to_str().unwrap(), "a.json"]);
+        // It is this host's, so it does not come back like that of another one.
+        assert_eq!(bring_back(&directory, |name| name == hidden), Ok(0));
+        let failed = go_on(&directory, &hidden, |_| Err(Errno::IO)).unwrap_err();
+        assert_eq!(failed.hidden.as_ref(), Some(&hidden));
+        assert_eq!(go_on(&directory, &hidden, is(dir, "old")), Ok(Consumed::Deleted));
+        assert_eq!(names(dir), ["a.json"]);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "next");
+        // What had been written through a descriptor from before is news.
+        let hidden = hide();
+        fs::write(dir.join(&hidden), "in place").unwrap();
+        assert_eq!(go_on(&directory, &hidden, is(dir, "old")), Ok(Consumed::Changed));
+        let found = names(dir);
+        assert_eq!(fs::read_to_string(dir.join(&found[1])).unwrap(), "in place", "{found:?}");
+        assert!(crate::listing::is_handoff_name(OsStr::new(&found[1])), "{found:?}");
+        // Another host brought it back.
+        fs::remove_file(dir.join(&found[1])).unwrap();
+        assert_eq!(go_on(&directory, &hidden, is(dir, "old")), Ok(Consumed::Changed));
     }
 
     /// To give a file a second name and take away the first one is not to rename it: what came between was deleted.
@@ -296,11 +373,13 @@ mod tests {
         let found = names(dir);
         assert!(found.len() == 2 && !crate::listing::is_handoff_name(OsStr::new(&found[0])), "{found:?}");
         let directory = Directory::open(dir).unwrap();
-        bring_back(&directory).unwrap_err();
+        bring_back(&directory, |_| false).unwrap_err();
+        let still = go_on(&directory, OsStr::new(&found[0]), |_| Ok(true)).unwrap_err();
+        assert_eq!((still.hidden, names(dir)), (Some(OsString::from(&found[0])), found.clone()));
         let hidden = dir.join(&found[0]);
         fs::remove_dir(&hidden).unwrap();
         fs::write(&hidden, "old").unwrap();
-        assert_eq!(bring_back(&directory), Ok(0));
+        assert_eq!(bring_back(&directory, |_| false), Ok(0));
         assert_eq!(names(dir), ["a.json"]);
     }
 

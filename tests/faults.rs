@@ -33,6 +33,8 @@ use watch::{INTERVAL, SETUPS, Setup, Watch};
 
 /// Listings that follow each other so soon are of one poll, which looks twice at what surprised it.
 const ONE_POLL: Duration = Duration::from_millis(250);
+/// For so long a message stays hidden at least.
+const HIDDEN_FOR: Duration = Duration::from_millis(50);
 const ERRORS: [&str; 7] = ["EIO", "EACCES", "ENOENT", "EINTR", "ENOMEM", "EMFILE", "ESTALE"];
 
 /// Calls that ask the file system or a descriptor for something, and so can be told no.
@@ -194,6 +196,11 @@ impl Case {
         lists && self.span == Span::Lasting && self.error != "EINTR"
     }
 
+    /// Something else fails while a message is hidden, which takes long enough for a newer one to come.
+    fn hides(&self) -> bool {
+        self.setup == Setup::Messages && self.call != "renameat"
+    }
+
     fn strace(&self, watch: &Watch) -> Result<Strace, String> {
         let Self { call, error, .. } = self;
         let when = match self.span {
@@ -202,8 +209,12 @@ impl Case {
             Span::Lasting => String::new(),
         };
         let path = self.of_process.then(Watch::proc);
-        let expressions = [format!("trace={call}"), format!("inject={call}:error={error}{when}")];
-        let expressions = expressions.each_ref().map(|expression| expression.as_str());
+        let hide = if self.hides() { ",renameat" } else { "" };
+        let mut expressions = vec![format!("trace={call}{hide}"), format!("inject={call}:error={error}{when}")];
+        if self.hides() {
+            expressions.push(format!("inject=renameat:delay_exit={}", HIDDEN_FOR.as_micros()));
+        }
+        let expressions: Vec<_> = expressions.iter().map(String::as_str).collect();
         Strace::attach(watch.place.path(), watch.thread(), path.as_deref(), &expressions)
     }
 
@@ -240,7 +251,8 @@ fn inject(case: &Case, lasting: Duration) -> Result<usize, String> {
         if injected > 0 {
             first.get_or_insert_with(Instant::now);
         }
-        if !newer && since.elapsed() > INTERVAL {
+        let latest = if case.hides() { 2 * INTERVAL } else { INTERVAL };
+        if !newer && (since.elapsed() > latest || case.hides() && watch.hides()) {
             watch.put("a", "v3");
             newer = true;
         }

@@ -1,18 +1,20 @@
 //! [thread] Where files are messages to be consumed: deletes what the host has taken.
 
 use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
 use std::io;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
 use super::worker::Worker;
-use crate::consume::{Consumed, bring_back, consume};
+use crate::consume::{Consumed, bring_back, consume, go_on};
 use crate::directory::Directory;
 use crate::error::Error;
 use crate::log::Log;
 use crate::payload::ContentHash;
-use crate::read::ReadOutcome;
+use crate::read::{ReadOutcome, Reader};
 use crate::reconcile::Taken;
 
 /// For so long deleting goes on after a stop, which must not take long.
@@ -21,8 +23,10 @@ const AFTER_A_STOP: Duration = Duration::from_millis(20);
 /// What the scanning thread remembers of it.
 #[derive(Debug, Default)]
 pub(super) struct Taking {
-    /// What was hidden, by a host that has ended or where something went wrong, is back.
+    /// What a host that has ended had hidden is back.
     brought_back: bool,
+    /// What is hidden here and not deleted, as something went wrong, with the version that was taken.
+    hidden: Vec<(OsString, ContentHash)>,
     /// The error numbers that were complained about: once each, however many files and polls there are.
     complaints: BTreeSet<Option<i32>>,
 }
@@ -33,25 +37,60 @@ impl Taking {
             log.warn(format_args!("{error}"));
         }
     }
-}
 
-impl Worker {
-    /// Before the first listing, and again when something was left hidden.
-    pub(super) fn bring_back(&mut self, directory: &Directory) {
-        let Some(taking) = self.taking.as_mut().filter(|taking| !taking.brought_back) else { return };
-        let log = &self.settings.log;
-        match bring_back(directory) {
+    /// Before the first listing.
+    fn bring_back(&mut self, directory: &Directory, path: &Path, log: &Log) {
+        if self.brought_back {
+            return;
+        }
+        match bring_back(directory, |name| self.hidden.iter().any(|(own, _)| own == name)) {
             Ok(count) => {
-                taking.brought_back = true;
+                self.brought_back = true;
                 if count > 0 {
                     log.info(format_args!("{count} handoffs that were about to be deleted are back"));
                 }
             }
             Err(errno) => {
-                let dir = &self.settings.runtime_dir;
-                let error = Error::io("bring back what was about to be deleted", dir, errno.into());
-                taking.complain(log, &error);
+                self.complain(log, &Error::io("bring back what was about to be deleted", path, errno.into()));
             }
+        }
+    }
+
+    /// Tries again what went wrong when it was hidden already. That was complained about.
+    fn go_on(&mut self, directory: &Directory, reader: &mut Reader) {
+        self.hidden.retain_mut(|(name, hash)| {
+            match go_on(directory, name, |name| is_taken(reader, directory, name, *hash)) {
+                Ok(Consumed::Deleted | Consumed::Changed) => false,
+                Err(failed) => {
+                    *name = failed.hidden.unwrap_or_else(|| name.clone());
+                    true
+                }
+            }
+        });
+    }
+}
+
+/// Whether the file is still the version that was taken.
+fn is_taken(reader: &mut Reader, directory: &Directory, name: &OsStr, hash: ContentHash) -> Result<bool, Errno> {
+    match reader.read(directory, name) {
+        ReadOutcome::Bytes { bytes, .. } => Ok(ContentHash::of(bytes) == hash),
+        ReadOutcome::Absent | ReadOutcome::Other(_) | ReadOutcome::TooLarge { .. } | ReadOutcome::Untrusted { .. } => {
+            Ok(false)
+        }
+        // Which version it is shows at another time.
+        ReadOutcome::Changing | ReadOutcome::Contradictory { .. } => Err(Errno::AGAIN),
+        ReadOutcome::Failed(error) | ReadOutcome::Exhausted(error) => {
+            Err(Errno::from_io_error(&error).unwrap_or(Errno::IO))
+        }
+    }
+}
+
+impl Worker {
+    /// Before each listing, which then sees what is back.
+    pub(super) fn settle_hidden(&mut self, directory: &Directory) {
+        if let Some(taking) = &mut self.taking {
+            taking.bring_back(directory, &self.settings.runtime_dir, &self.settings.log);
+            taking.go_on(directory, &mut self.reader);
         }
     }
 
@@ -61,15 +100,21 @@ impl Worker {
             self.hear_acks();
             self.take_away();
         }
+        if let Some(taking) = self.taking.as_mut().filter(|taking| !taking.hidden.is_empty())
+            && let Ok(directory) = Directory::open_trusted(&self.settings.runtime_dir, self.settings.trust.as_ref())
+        {
+            taking.go_on(&directory, &mut self.reader);
+        }
     }
 
     /// Deletes what the host has taken since, unless it is something else by now; says whether anything was.
     pub(super) fn take_away(&mut self) -> bool {
-        let Some(taking) = &mut self.taking else { return false };
         let mut deleted = false;
         let mut directory = None;
         let mut end = None;
-        while let Some((id, name, hash)) = self.core.poll_taken() {
+        while let Some(taking) = &mut self.taking
+            && let Some((id, name, hash)) = self.core.poll_taken()
+        {
             // What is not deleted by then is told again to the next host.
             if self.shared.is_stopped() && Instant::now() > *end.get_or_insert_with(|| Instant::now() + AFTER_A_STOP) {
                 break;
@@ -78,24 +123,11 @@ impl Worker {
                 Some(opened) => Ok(opened),
                 None => Directory::open_trusted(&self.settings.runtime_dir, self.settings.trust.as_ref()),
             };
-            let mut is_hidden = false;
             let consumed = opened.and_then(|opened| {
-                let opened = directory.insert(opened);
+                let opened = &*directory.insert(opened);
                 let reader = &mut self.reader;
-                let is_taken = |name: &_| match reader.read(opened, name) {
-                    ReadOutcome::Bytes { bytes, .. } => Ok(ContentHash::of(bytes) == hash),
-                    ReadOutcome::Absent
-                    | ReadOutcome::Other(_)
-                    | ReadOutcome::TooLarge { .. }
-                    | ReadOutcome::Untrusted { .. } => Ok(false),
-                    // Which version it is shows at another time.
-                    ReadOutcome::Changing | ReadOutcome::Contradictory { .. } => Err(Errno::AGAIN),
-                    ReadOutcome::Failed(error) | ReadOutcome::Exhausted(error) => {
-                        Err(Errno::from_io_error(&error).unwrap_or(Errno::IO))
-                    }
-                };
-                consume(opened, &name, is_taken).map_err(|failed| {
-                    is_hidden = failed.is_hidden;
+                consume(opened, &name, |name| is_taken(reader, opened, name, hash)).map_err(|failed| {
+                    taking.hidden.extend(failed.hidden.map(|hidden| (hidden, hash)));
                     let path = self.settings.runtime_dir.join(&*name);
                     Error::io(action(failed.errno), &path, failed.errno.into())
                 })
@@ -104,7 +136,6 @@ impl Worker {
                 Ok(Consumed::Deleted) => Taken::Deleted,
                 Ok(Consumed::Changed) => Taken::Changed,
                 Err(error) => {
-                    taking.brought_back &= !is_hidden;
                     taking.complain(&self.settings.log, &error);
                     Taken::Failed
                 }

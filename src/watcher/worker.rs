@@ -268,7 +268,7 @@ impl Worker {
         let opened = self.scanner.open();
         self.listen_to(opened.as_ref());
         if let Ok(directory) = &opened {
-            self.bring_back(directory);
+            self.settle_hidden(directory);
         }
         let scan = opened.and_then(|directory| {
             let begun = self.scanner.begin(&directory, began)?;

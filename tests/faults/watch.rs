@@ -207,6 +207,11 @@ impl Watch {
         self.counts.get(name).copied().unwrap_or(0)
     }
 
+    /// A message is hidden, to be deleted.
+    pub(crate) fn hides(&self) -> bool {
+        self.files().iter().any(|name| name.starts_with(".handoff-") && name.ends_with(".taken"))
+    }
+
     /// What is in the directory, hidden or not.
     pub(crate) fn files(&self) -> Vec<String> {
         let entries = fs::read_dir(&self.dir).into_iter().flatten().flatten();
