@@ -4,7 +4,7 @@
 //!
 //! A file cannot be deleted "if it is still this version" in one step. So it is renamed to a hidden name, where nobody
 //! replaces it, and tested there: what is under its own name from then on is newer, and is not touched. If it is not the
-//! version that was taken, it comes back.
+//! version that was taken, it comes back. Where that cannot be told, it stays hidden and is tested again.
 //!
 //! A host that ends between the two steps leaves a hidden file behind. The next one brings it back: better told again than
 //! lost.
@@ -46,74 +46,68 @@ impl From<Errno> for Failed {
     }
 }
 
-impl Failed {
-    fn left(hidden: &OsStr) -> impl Fn(Errno) -> Self {
-        |errno| Self { errno, hidden: Some(hidden.to_owned()) }
-    }
-}
-
 /// Deletes the file of that name if it is the version that was taken, by `is_taken`, which is asked for the file under the
 /// name that it is given.
 ///
 /// # Errors
-/// Whatever the system or `is_taken` says: then it is not known which version it is.
+/// Whatever the system or `is_taken` says: then it is not known which version it is. ENOENT need not be true.
 pub(crate) fn consume(
     directory: &Directory,
     name: &OsStr,
     mut is_taken: impl FnMut(&OsStr) -> Result<bool, Errno>,
 ) -> Result<Consumed, Failed> {
     // A version that is known to be newer is not made to vanish, not even for a moment.
-    if !is_taken(name)? {
-        return Ok(Consumed::Changed);
+    match is_taken(name) {
+        Ok(true) => {}
+        Ok(false) | Err(Errno::NOENT) => return Ok(Consumed::Changed),
+        Err(errno) => return Err(errno.into()),
     }
     let hidden = hidden_name();
     match directory.rename(name, &hidden) {
-        Ok(()) => decide(directory, &hidden, Some(name), is_taken),
+        Ok(()) => go_on(directory, hidden, Some(name), is_taken),
         Err(Errno::NOENT) => Ok(Consumed::Changed),
         Err(errno) => Err(errno.into()),
     }
 }
 
-/// Deletes what an attempt before has left hidden, or brings it back if it is not the version that was taken.
+/// Deletes what is hidden already, or brings it back if it is not the version that was taken; under its own name, if that is
+/// given and free.
+///
+/// As long as it may be the version that was taken, it gets no other name where it is found: under that it would be news, and
+/// newer than what has its own name by now.
 ///
 /// # Errors
 /// As for [`consume`].
 pub(crate) fn go_on(
     directory: &Directory,
-    hidden: &OsStr,
-    is_taken: impl FnOnce(&OsStr) -> Result<bool, Errno>,
-) -> Result<Consumed, Failed> {
-    decide(directory, hidden, None, is_taken)
-}
-
-/// What becomes of a hidden file, whose own name is tried first if it is given. As long as it may be the version that was
-/// taken, it gets no other name: under that it would be news, and newer than what has its own name by now.
-fn decide(
-    directory: &Directory,
-    hidden: &OsStr,
+    hidden: OsString,
     name: Option<&OsStr>,
     is_taken: impl FnOnce(&OsStr) -> Result<bool, Errno>,
 ) -> Result<Consumed, Failed> {
-    let is_back = || name.is_some_and(|name| directory.rename_new(hidden, name) == Ok(true));
-    match is_taken(hidden) {
-        Ok(true) => match directory.remove(hidden) {
-            Ok(()) => Ok(Consumed::Deleted),
-            Err(errno) if is_back() => Err(errno.into()),
-            Err(errno) => {
-                let hidden = match done_name(hidden) {
-                    Some(done) => directory.rename(hidden, &done).map(|()| done).map_err(Failed::left(hidden))?,
-                    None => hidden.to_owned(),
-                };
-                Err(Failed { errno, hidden: Some(hidden) })
-            }
+    let taken = is_taken(&hidden);
+    let outcome = match taken {
+        Ok(true) => directory.remove(&hidden).map(|()| Consumed::Deleted),
+        Ok(false) => Ok(Consumed::Changed),
+        Err(errno) => Err(errno),
+    };
+    if outcome == Ok(Consumed::Deleted) || name.is_some_and(|name| directory.rename_new(&hidden, name) == Ok(true)) {
+        return outcome.map_err(Failed::from);
+    }
+    let other = match taken {
+        Ok(true) => done_name(&hidden),
+        Ok(false) => visible_name(&hidden),
+        Err(_) => None,
+    };
+    let (renamed, hidden) = match other {
+        Some(other) => match directory.rename(&hidden, &other) {
+            Ok(()) => (Ok(()), other),
+            Err(errno) => (Err(errno), hidden),
         },
-        Ok(false) if is_back() => Ok(Consumed::Changed),
-        Ok(false) => match show(directory, hidden) {
-            Err(errno) if !has_gone(directory, hidden, errno) => Err(Failed::left(hidden)(errno)),
-            _ => Ok(Consumed::Changed),
-        },
-        Err(errno) if is_back() => Err(errno.into()),
-        Err(errno) => Err(Failed::left(hidden)(errno)),
+        None => (Ok(()), hidden),
+    };
+    match outcome.and_then(|outcome| renamed.map(|()| outcome)) {
+        Err(errno) if has_gone(directory, &hidden, errno) => Ok(Consumed::Changed),
+        outcome => outcome.map_err(|errno| Failed { errno, hidden: Some(hidden) }),
     }
 }
 
@@ -127,8 +121,8 @@ pub(crate) fn bring_back(directory: &Directory, is_own: impl Fn(&OsStr) -> bool)
     for name in directory.names()?.into_iter().filter(|name| !is_own(name)) {
         let outcome = if is_done(&name) {
             directory.remove(&name)
-        } else if visible_name(&name).is_some() {
-            show(directory, &name).map(|()| count += 1)
+        } else if let Some(visible) = visible_name(&name) {
+            directory.rename(&name, &visible).map(|()| count += 1)
         } else {
             continue;
         };
@@ -144,11 +138,6 @@ pub(crate) fn bring_back(directory: &Directory, is_own: impl Fn(&OsStr) -> bool)
 /// Whose it was, was faster; unless the file system contradicts itself.
 fn has_gone(directory: &Directory, name: &OsStr, errno: Errno) -> bool {
     errno == Errno::NOENT && matches!(directory.look_at(name, false), Ok(Seen::Vanished))
-}
-
-/// Under a name that nobody else uses, where it is found.
-fn show(directory: &Directory, hidden: &OsStr) -> Result<(), Errno> {
-    visible_name(hidden).map_or(Ok(()), |visible| directory.rename(hidden, &visible))
 }
 
 fn hidden_name() -> OsString {
@@ -168,7 +157,7 @@ fn is_done(name: &OsStr) -> bool {
     name.to_str().is_some_and(|name| name.starts_with(HIDDEN.0) && name.ends_with(DONE))
 }
 
-/// The name of a handoff for what was hidden under that name; `None` where that is no hidden name.
+/// The name of a handoff for what was hidden under that name, which nobody else uses; `None` where that is no hidden name.
 fn visible_name(hidden: &OsStr) -> Option<OsString> {
     let middle = hidden.to_str()?.strip_prefix(HIDDEN.0)?;
     let middle = [HIDDEN.1, DONE].into_iter().find_map(|end| middle.strip_suffix(end))?;
@@ -286,40 +275,47 @@ mod tests {
         let dir = dir.path();
         let path = dir.join("a.json");
         let directory = Directory::open(dir).unwrap();
-        let hide = || {
+        let hide = |errno| {
             fs::write(&path, "old").unwrap();
             let mut looks = 0;
             let failed = consume(&directory, OsStr::new("a.json"), |name| {
                 looks += 1;
                 if looks == 2 {
                     fs::write(&path, "next").unwrap();
-                    return Err(Errno::IO);
+                    return Err(errno);
                 }
                 is(dir, "old")(name)
             })
             .unwrap_err();
-            assert_eq!(failed.errno, Errno::IO);
+            assert_eq!(failed.errno, errno);
             failed.hidden.unwrap()
         };
-        let hidden = hide();
+        let go_on = |hidden: &OsString, is_taken: &dyn Fn(&OsStr) -> Result<bool, Errno>| {
+            go_on(&directory, hidden.clone(), None, is_taken)
+        };
+        // What is there and cannot be found is not gone.
+        let hidden = hide(Errno::NOENT);
+        assert_eq!(go_on(&hidden, &|_| Err(Errno::NOENT)).unwrap_err().hidden.as_ref(), Some(&hidden));
+        assert_eq!(go_on(&hidden, &is(dir, "old")), Ok(Consumed::Deleted));
+        let hidden = hide(Errno::IO);
         assert_eq!(names(dir), [hidden.to_str().unwrap(), "a.json"]);
         // It is this host's, so it does not come back like that of another one.
         assert_eq!(bring_back(&directory, |name| name == hidden), Ok(0));
-        let failed = go_on(&directory, &hidden, |_| Err(Errno::IO)).unwrap_err();
+        let failed = go_on(&hidden, &|_| Err(Errno::IO)).unwrap_err();
         assert_eq!(failed.hidden.as_ref(), Some(&hidden));
-        assert_eq!(go_on(&directory, &hidden, is(dir, "old")), Ok(Consumed::Deleted));
+        assert_eq!(go_on(&hidden, &is(dir, "old")), Ok(Consumed::Deleted));
         assert_eq!(names(dir), ["a.json"]);
         assert_eq!(fs::read_to_string(&path).unwrap(), "next");
         // What had been written through a descriptor from before is news.
-        let hidden = hide();
+        let hidden = hide(Errno::IO);
         fs::write(dir.join(&hidden), "in place").unwrap();
-        assert_eq!(go_on(&directory, &hidden, is(dir, "old")), Ok(Consumed::Changed));
+        assert_eq!(go_on(&hidden, &is(dir, "old")), Ok(Consumed::Changed));
         let found = names(dir);
         assert_eq!(fs::read_to_string(dir.join(&found[1])).unwrap(), "in place", "{found:?}");
         assert!(crate::listing::is_handoff_name(OsStr::new(&found[1])), "{found:?}");
         // Another host brought it back.
         fs::remove_file(dir.join(&found[1])).unwrap();
-        assert_eq!(go_on(&directory, &hidden, is(dir, "old")), Ok(Consumed::Changed));
+        assert_eq!(go_on(&hidden, &|_| Err(Errno::NOENT)), Ok(Consumed::Changed));
     }
 
     /// To give a file a second name and take away the first one is not to rename it: what came between was deleted.
@@ -374,7 +370,7 @@ mod tests {
         assert!(found.len() == 2 && !crate::listing::is_handoff_name(OsStr::new(&found[0])), "{found:?}");
         let directory = Directory::open(dir).unwrap();
         bring_back(&directory, |_| false).unwrap_err();
-        let still = go_on(&directory, OsStr::new(&found[0]), |_| Ok(true)).unwrap_err();
+        let still = go_on(&directory, OsString::from(&found[0]), None, |_| Ok(true)).unwrap_err();
         assert_eq!((still.hidden, names(dir)), (Some(OsString::from(&found[0])), found.clone()));
         let hidden = dir.join(&found[0]);
         fs::remove_dir(&hidden).unwrap();

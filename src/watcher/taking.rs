@@ -56,27 +56,25 @@ impl Taking {
         }
     }
 
-    /// Tries again what went wrong when it was hidden already. That was complained about.
-    fn go_on(&mut self, directory: &Directory, reader: &mut Reader) {
+    /// Tries again what went wrong when it was hidden already, until then if that is given. That was complained about.
+    fn go_on(&mut self, directory: &Directory, reader: &mut Reader, end: Option<Instant>) {
         self.hidden.retain_mut(|(name, hash)| {
-            match go_on(directory, name, |name| is_taken(reader, directory, name, *hash)) {
-                Ok(Consumed::Deleted | Consumed::Changed) => false,
-                Err(failed) => {
-                    *name = failed.hidden.unwrap_or_else(|| name.clone());
-                    true
-                }
+            if end.is_some_and(|end| Instant::now() > end) {
+                return true;
             }
+            let tried = go_on(directory, name.clone(), None, |name| is_taken(reader, directory, name, *hash));
+            let left = tried.err().and_then(|failed| failed.hidden);
+            left.map(|left| *name = left).is_some()
         });
     }
 }
 
-/// Whether the file is still the version that was taken.
+/// Whether the file is still the version that was taken; ENOENT where there is none.
 fn is_taken(reader: &mut Reader, directory: &Directory, name: &OsStr, hash: ContentHash) -> Result<bool, Errno> {
     match reader.read(directory, name) {
         ReadOutcome::Bytes { bytes, .. } => Ok(ContentHash::of(bytes) == hash),
-        ReadOutcome::Absent | ReadOutcome::Other(_) | ReadOutcome::TooLarge { .. } | ReadOutcome::Untrusted { .. } => {
-            Ok(false)
-        }
+        ReadOutcome::Other(_) | ReadOutcome::TooLarge { .. } | ReadOutcome::Untrusted { .. } => Ok(false),
+        ReadOutcome::Absent => Err(Errno::NOENT),
         // Which version it is shows at another time.
         ReadOutcome::Changing | ReadOutcome::Contradictory { .. } => Err(Errno::AGAIN),
         ReadOutcome::Failed(error) | ReadOutcome::Exhausted(error) => {
@@ -90,7 +88,7 @@ impl Worker {
     pub(super) fn settle_hidden(&mut self, directory: &Directory) {
         if let Some(taking) = &mut self.taking {
             taking.bring_back(directory, &self.settings.runtime_dir, &self.settings.log);
-            taking.go_on(directory, &mut self.reader);
+            taking.go_on(directory, &mut self.reader, None);
         }
     }
 
@@ -103,7 +101,7 @@ impl Worker {
         if let Some(taking) = self.taking.as_mut().filter(|taking| !taking.hidden.is_empty())
             && let Ok(directory) = Directory::open_trusted(&self.settings.runtime_dir, self.settings.trust.as_ref())
         {
-            taking.go_on(&directory, &mut self.reader);
+            taking.go_on(&directory, &mut self.reader, Some(Instant::now() + AFTER_A_STOP));
         }
     }
 
