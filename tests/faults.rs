@@ -237,7 +237,7 @@ fn inject(case: &Case, lasting: Duration) -> Result<usize, String> {
     watch.overwrite("b", "v2");
     watch.put("new", "v1");
     watch.end_engine();
-    let (mut injected, mut first, mut newer) = (0, None, false);
+    let (mut injected, mut first, mut newer, mut more) = (0, None, false, 1);
     loop {
         watch.hear()?;
         if injected < *case.times().start() {
@@ -255,6 +255,11 @@ fn inject(case: &Case, lasting: Duration) -> Result<usize, String> {
         if !newer && (since.elapsed() > latest || case.hides() && watch.hides()) {
             watch.put("a", "v3");
             newer = true;
+        }
+        // Messages that are deleted are not read again: a call of a high number takes more of them.
+        if case.hides() && injected == 0 && since.elapsed() > (3 + more) * INTERVAL {
+            watch.put("more", &format!("v{more:02}"));
+            more += 1;
         }
         let is_over = match case.span {
             Span::Lasting => first.is_some_and(|first| first.elapsed() >= lasting),
