@@ -17,7 +17,7 @@ use std::time::Duration;
 use handoff_watcher::{HandoffEvent, HandoffWatcherBuilder, HandoffWatcherConfig, Mode, TrustPolicy, WatcherHandle};
 use parking_lot::Mutex;
 
-use common::{DEADLINE, INTERVAL_MS, Place, builder, doc, replace, until, write};
+use common::{DEADLINE, INTERVAL_MS, Place, builder, doc, lines, replace, until, write};
 use support::bound_by_permissions;
 
 fn announcements(dir: &Path, consume: bool) -> HandoffWatcherBuilder {
@@ -45,29 +45,6 @@ impl Heard {
     fn take(&self) -> Vec<String> {
         std::mem::take(&mut self.0.lock())
     }
-}
-
-/// What all watchers of this process log.
-static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
-
-struct Lines;
-
-impl log::Log for Lines {
-    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
-        true
-    }
-
-    fn log(&self, record: &log::Record<'_>) {
-        LINES.lock().push(record.args().to_string());
-    }
-
-    fn flush(&self) {}
-}
-
-/// Those of the watcher of that directory.
-fn lines_about(dir: &Path) -> Vec<String> {
-    let dir = dir.to_str().unwrap();
-    LINES.lock().iter().filter(|line| line.contains(dir)).cloned().collect()
 }
 
 fn files(dir: &Path) -> Vec<String> {
@@ -212,8 +189,7 @@ fn regression_what_was_taken_before_a_stop_is_deleted() {
 
 #[test]
 fn where_nothing_may_be_deleted_the_log_says_so_once_and_it_is_tried_again() {
-    log::set_logger(&Lines).unwrap();
-    log::set_max_level(log::LevelFilter::Warn);
+    lines::keep();
     bound_by_permissions(|| {
         let place = Place::new();
         write(place.join("a.json"), doc("r0", "x"));
@@ -226,7 +202,7 @@ fn where_nothing_may_be_deleted_the_log_says_so_once_and_it_is_tried_again() {
         let scans = handle.stats().scans;
         until("further polls", || handle.stats().scans > scans + 5);
         assert_eq!(files(place.path()), ["a.json", "b.json"]);
-        let lines = lines_about(place.path());
+        let lines = lines::with(place.path().to_str().unwrap());
         assert_eq!(lines.iter().filter(|line| line.contains("cannot delete the handoff")).count(), 1, "{lines:#?}");
         fs::set_permissions(place.path(), fs::Permissions::from_mode(0o755)).unwrap();
         until("they are taken", || files(place.path()).is_empty());

@@ -2,31 +2,18 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
 use std::fs;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use handoff_watcher::{HandoffPayload, HandoffWatcher, HandoffWatcherConfig};
 
+use common::lines;
+
 /// The longest line, beyond the path in it.
 const MOST_BYTES: usize = 300;
-
-static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
-
-struct Lines;
-
-impl log::Log for Lines {
-    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
-        true
-    }
-
-    fn log(&self, record: &log::Record<'_>) {
-        LINES.lock().unwrap().push(record.args().to_string());
-    }
-
-    fn flush(&self) {}
-}
 
 /// Texts that somebody would be glad to see in a log.
 fn texts() -> Vec<String> {
@@ -111,8 +98,7 @@ fn error_texts_are_short_and_harmless() {
 
 #[test]
 fn log_lines_are_short_and_harmless() {
-    log::set_logger(&Lines).unwrap();
-    log::set_max_level(log::LevelFilter::Trace);
+    lines::keep();
     let dir = tempfile::tempdir().unwrap();
     let mut bad = 0;
     let mut put = |document: &[u8]| {
@@ -153,7 +139,7 @@ fn log_lines_are_short_and_harmless() {
         std::thread::sleep(Duration::from_millis(10));
     }
     handle.stop();
-    let lines = std::mem::take(&mut *LINES.lock().unwrap());
+    let lines = lines::all();
     for kind in [
         "invalid handoff: ",
         "conflict over replica ",

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-use common::{DEADLINE, INTERVAL_MS, Place, Spinners, Watched, builder, doc, replace, until, write};
+use common::{DEADLINE, INTERVAL_MS, Place, Spinners, Watched, builder, doc, lines, replace, until, write};
 use handoff_watcher::{ErrorKind, HandoffEvent, WatcherHandle};
 
 const NOTHING: [&str; 0] = [];
@@ -231,6 +231,30 @@ fn regression_trap_5_what_was_refused_or_panicked_on_is_asked_again() {
     until("counted", || handle.stats().events.ready == 1);
     assert_eq!((tries.load(Ordering::SeqCst), handle.stats().retries), (4, 3));
     handle.stop();
+}
+
+/// `stop` says that nothing is told any more: a host that breaks off because of it did not fail.
+#[test]
+fn regression_what_a_host_breaks_off_after_a_stop_is_not_said_to_be_tried_again() {
+    lines::keep();
+    let place = Place::new();
+    let (entered, enters) = mpsc::sync_channel(0);
+    let (release, released) = mpsc::sync_channel::<()>(0);
+    let released = Mutex::new(released);
+    let watcher = builder(place.path(), INTERVAL_MS).on_event(move |_| {
+        entered.send(()).unwrap();
+        // Until its other end is dropped.
+        released.lock().unwrap().recv().map_err(|_| "the one who waits for it is gone".into())
+    });
+    let handle = watcher.spawn();
+    enters.recv_timeout(DEADLINE).unwrap();
+    handle.stop_handle().stop();
+    drop(release);
+    handle.stop();
+    assert_eq!(
+        lines::with("the one who waits for it is gone"),
+        ["synced: the callback failed: \"the one who waits for it is gone\"; the watcher was stopped meanwhile"]
+    );
 }
 
 /// A panic that panics when it is cleared away.

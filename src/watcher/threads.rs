@@ -125,7 +125,13 @@ pub(super) fn deliver(shared: &Shared, callback: &EventCallback, log: &Log) {
                 shared.meter.refused();
                 // The same failure is logged once, not at every retry.
                 if last_failure.as_ref() != Some(text) {
-                    log.warn(format_args!("{}: {text}; it is tried again", refused(&event)));
+                    let refused = refused(&event);
+                    // A host that breaks off because it is to end has not failed, and is not asked again.
+                    if shared.is_stopped() {
+                        log.info(format_args!("{refused}: {text}; the watcher was stopped meanwhile"));
+                    } else {
+                        log.warn(format_args!("{refused}: {text}; it is tried again"));
+                    }
                 }
             }
         }

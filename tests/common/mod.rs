@@ -2,6 +2,7 @@
 //! host that objects to whatever it should not have been told.
 #![allow(dead_code, unused_imports)] // Each test takes what it needs.
 
+pub(crate) mod lines;
 pub(crate) mod witness;
 
 use std::fs;

@@ -42,7 +42,8 @@ pub(crate) fn run(args: WatchArgs) -> Result<Exit, Failure> {
         process::exit(0);
     })?;
     let stop = watcher.stop_handle();
-    when_closed(move || stop.stop());
+    let closed = stop.clone();
+    when_closed(move || closed.stop());
 
     if !dir.exists() {
         complain(&format!("{} does not exist yet: waiting for it", dir.display()));
@@ -51,11 +52,9 @@ pub(crate) fn run(args: WatchArgs) -> Result<Exit, Failure> {
     }
     let mut output = Output::new();
     for (event, printed) in to_print {
-        if json {
-            output.json(&event)?;
-        } else {
-            output.line(line(&event, &watcher))?;
-        }
+        let written = if json { output.json(&event) } else { output.line(line(&event, &watcher)) };
+        // Before the callback hears that nobody will print it: that is the end, and no failure to be tried again.
+        written.inspect_err(|_| stop.stop())?;
         // A callback that does not wait any more was stopped.
         let _ = printed.send(());
     }
