@@ -16,12 +16,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rustix::io::Errno;
 
 use crate::directory::Directory;
+use crate::hidden::{done_name, hidden_name, is_done, visible_name};
 use crate::listing::Seen;
-
-/// What a hidden name begins and ends with. It is no handoff's, and none of `publish`.
-const HIDDEN: (&str, &str) = (".handoff-", ".taken");
-/// What the name ends with once it is known that this version was taken, and only the deleting is left to do.
-const DONE: &str = ".done";
 
 /// What became of a file that was to be taken away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +58,7 @@ pub(crate) fn consume(
         Ok(false) | Err(Errno::NOENT) => return Ok(Consumed::Changed),
         Err(errno) => return Err(errno.into()),
     }
-    let hidden = hidden_name();
+    let hidden = new_name();
     match directory.rename(name, &hidden) {
         Ok(()) => go_on(directory, hidden, Some(name), is_taken),
         Err(Errno::NOENT) => Ok(Consumed::Changed),
@@ -140,28 +136,11 @@ fn has_gone(directory: &Directory, name: &OsStr, errno: Errno) -> bool {
     errno == Errno::NOENT && matches!(directory.look_at(name, false), Ok(Seen::Vanished))
 }
 
-fn hidden_name() -> OsString {
+fn new_name() -> OsString {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     // In containers all hosts can have one process id, and the same one after each crash: hence the time.
     let nanos = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
-    let count = COUNTER.fetch_add(1, Ordering::Relaxed);
-    format!("{}{}-{nanos:x}-{count}{}", HIDDEN.0, std::process::id(), HIDDEN.1).into()
-}
-
-/// The name from which a file that was hidden comes back no more when its host has ended; `None` if it has that already.
-fn done_name(hidden: &OsStr) -> Option<OsString> {
-    Some(format!("{}{DONE}", hidden.to_str()?.strip_suffix(HIDDEN.1)?).into())
-}
-
-fn is_done(name: &OsStr) -> bool {
-    name.to_str().is_some_and(|name| name.starts_with(HIDDEN.0) && name.ends_with(DONE))
-}
-
-/// The name of a handoff for what was hidden under that name, which nobody else uses; `None` where that is no hidden name.
-fn visible_name(hidden: &OsStr) -> Option<OsString> {
-    let middle = hidden.to_str()?.strip_prefix(HIDDEN.0)?;
-    let middle = [HIDDEN.1, DONE].into_iter().find_map(|end| middle.strip_suffix(end))?;
-    Some(format!("handoff-{middle}.json").into())
+    hidden_name(std::process::id(), nanos, COUNTER.fetch_add(1, Ordering::Relaxed))
 }
 
 #[cfg(test)]
@@ -239,7 +218,7 @@ mod tests {
     fn what_a_host_that_has_ended_had_hidden_comes_back() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path();
-        let hidden = hidden_name();
+        let hidden = new_name();
         assert!(!crate::listing::is_handoff_name(&hidden));
         fs::write(dir.join(&hidden), "old").unwrap();
         fs::write(dir.join(".handoff-1-2-3.tmp"), "of a producer").unwrap();

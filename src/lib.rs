@@ -84,6 +84,7 @@ mod error;
 mod event;
 #[cfg(all(feature = "capi", unix))]
 mod ffi;
+mod hidden;
 #[cfg(all(feature = "inotify", any(target_os = "linux", target_os = "android")))]
 mod instant;
 #[cfg(not(all(feature = "inotify", any(target_os = "linux", target_os = "android"))))]

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::Reconciler;
-use super::file::{LOOK_AGAIN, Version};
+use super::file::{LOOK_AGAIN, RACY_WINDOW, Version};
 use super::follow::Before;
 use super::leftover::{Followed, process_of};
 use super::outbox::Subject;
@@ -18,41 +18,39 @@ use super::replica::Replica;
 use super::table::{FileId, ReplicaId};
 use crate::config::Mode;
 use crate::event::RemovedReason;
+use crate::hidden::came_back;
 use crate::listing::{FileName, Process};
 use crate::payload::ContentHash;
 
 /// What is remembered where files are messages.
 #[derive(Debug)]
 pub(super) struct Announcements {
-    /// How many listings there were: what they found together has no order but that of its times.
-    round: u64,
     /// Files that the host has taken may be taken away; `None` where they stay.
     taken: Option<BTreeSet<FileId>>,
     /// Files that were not taken away: the next poll tries again.
     failed: BTreeSet<FileId>,
     /// Listings before then are of the same poll, or asked for by the attempt itself.
     again_at: Option<Instant>,
+    /// Replicas that were said not to be ready, by files that speak of them no longer.
+    pub(super) ended: BTreeSet<ReplicaId>,
 }
 
 impl Announcements {
     pub(super) fn new(mode: Mode) -> Option<Self> {
         let Mode::Announcements { consume } = mode else { return None };
-        Some(Self { round: 0, taken: consume.then(BTreeSet::new), failed: BTreeSet::new(), again_at: None })
+        let taken = consume.then(BTreeSet::new);
+        Some(Self { taken, failed: BTreeSet::new(), again_at: None, ended: BTreeSet::new() })
     }
 
-    /// There was a complete listing.
-    pub(super) fn listed(&mut self, now: Instant, interval: Duration) {
-        self.round += 1;
+    /// There was a complete listing. Gives the replicas that may be forgotten by now.
+    pub(super) fn listed(&mut self, now: Instant, interval: Duration) -> BTreeSet<ReplicaId> {
         if let Some(taken) = &mut self.taken
             && self.again_at.is_none_or(|at| at <= now)
         {
             taken.append(&mut self.failed);
             self.again_at = Some(now + interval / 2);
         }
-    }
-
-    pub(super) fn round(&self) -> u64 {
-        self.round
+        std::mem::take(&mut self.ended)
     }
 }
 
@@ -61,7 +59,26 @@ impl Announcements {
 pub(super) struct Announcement {
     pub(super) file: FileName,
     pub(super) version: Version,
-    round: u64,
+    /// When a look at the directory first showed it.
+    found: Instant,
+}
+
+impl Announcement {
+    /// Where the order in which they were found says nothing.
+    fn order(&self) -> impl Ord {
+        (self.version.mtime, !came_back(&self.file), &self.file)
+    }
+
+    /// Whether it takes the place of what was announced before, by another file. The last one to be found does, however long
+    /// it took to believe it; of those found together, the newest, then that of the greater name. One that is back was found
+    /// before, by a host that has ended: it is as new as its time says, and older than what else is of that time.
+    fn follows(&self, before: &Self) -> bool {
+        let last = if self.found > before.found { self } else { before };
+        if self.found == before.found || came_back(&last.file) {
+            return self.order() > before.order();
+        }
+        self.found > before.found
+    }
 }
 
 /// What became of a file that the host has taken.
@@ -76,29 +93,34 @@ pub(crate) enum Taken {
 }
 
 impl Replica {
-    /// A file says something new of the replica. The last one to come counts; of files that were found together, the newer
-    /// one, then that of the greater name.
-    pub(super) fn announce(&mut self, file: &FileName, version: &Version, round: u64) {
-        if let Some(before) = self.announcement()
-            && before.round == round
-            && before.file != *file
-            && (before.version.mtime, &before.file) > (version.mtime, file)
-        {
-            return;
+    /// A file says something new of the replica.
+    pub(super) fn announce(&mut self, file: &FileName, version: &Version, found: Instant) {
+        let announcement = Announcement { file: file.clone(), version: version.clone(), found };
+        if self.announcement().is_none_or(|before| before.file == *file || announcement.follows(before)) {
+            self.set_announcement(Some(announcement));
         }
-        self.set_announcement(Some(Announcement { file: file.clone(), version: version.clone(), round }));
     }
 
-    /// "Not ready" is remembered for as long as a file says so, and not of every replica that ever was.
-    pub(super) fn forget_ended(&mut self) {
-        if self.claims().is_empty() && self.announcement().is_some_and(|it| !it.version.handoff.is_ready()) {
-            self.set_announcement(None);
-            self.removal = Some(RemovedReason::NotReady);
-        }
+    /// It was said not to be ready, and no file says so any more.
+    pub(super) fn has_ended(&self) -> bool {
+        self.claims().is_empty() && self.announcement().is_some_and(|it| !it.version.handoff.is_ready())
     }
 }
 
 impl Reconciler {
+    /// "Not ready" is remembered for as long as a file says so, or may have said something else before that is not believed
+    /// yet; and not of every replica that ever was.
+    pub(super) fn forget_ended(&mut self, now: Instant, id: ReplicaId) {
+        let Some(replica) = self.replicas.get_mut(id).filter(|replica| replica.has_ended()) else { return };
+        if replica.announcement().is_some_and(|it| now.duration_since(it.found) <= RACY_WINDOW) {
+            self.announcements.as_mut().map(|announcements| announcements.ended.insert(id));
+            return;
+        }
+        replica.set_announcement(None);
+        replica.removal = Some(RemovedReason::NotReady);
+        self.differs(Subject::Replica(id));
+    }
+
     /// The host knows all that there is of a replica: the files that say it may go.
     pub(super) fn taken(&mut self, replica: ReplicaId) {
         if let Some(Announcements { taken: Some(taken), .. }) = &mut self.announcements

@@ -66,8 +66,10 @@ pub(super) enum Step {
     /// Look again at that time: by reading it, or by listing the directory where a read would tell nothing.
     ReadAt(Instant),
     ListAt(Instant),
-    /// A new version is in force.
-    Accepted,
+    /// A new version is in force, of a stamp that was first seen then.
+    Accepted {
+        found: Instant,
+    },
     /// It is no handoff, and it is time to say so.
     Rejected,
     /// It is gone.
@@ -381,9 +383,10 @@ impl File {
             }
         }
         let changed = (!self.initial).then_some(stamp.ctime);
+        let found = self.open.as_ref().map_or(now, |open| open.stamp_since);
         self.version = Some(Version { handoff, mtime, changed, process: None });
         self.decide();
-        Step::Accepted
+        Step::Accepted { found }
     }
 
     /// The content is that of the version in force, and nothing else is open.

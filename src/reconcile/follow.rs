@@ -2,6 +2,8 @@
 //!
 //! In: a [`Step`], and what the file was before it. Out: nothing but changes of the [`Reconciler`].
 
+use std::time::Instant;
+
 use super::document::Document;
 use super::file::{File, Rank, Step};
 use super::outbox::Subject;
@@ -33,13 +35,13 @@ impl Reconciler {
             Step::Read => self.queue_read(id),
             Step::ReadAt(at) => self.schedule.read_at(id, at),
             Step::ListAt(at) => self.schedule.scan_by(at),
-            Step::Accepted => self.accepted(id),
+            Step::Accepted { found } => self.accepted(id, found),
             Step::Rejected => self.differs(Subject::Invalid(id)),
             Step::Gone => return self.gone(id, before),
         }
         let Some(file) = self.files.get(id) else { return };
         let after = Before::of(file);
-        if before.rank != after.rank && step != Step::Accepted {
+        if before.rank != after.rank && !matches!(step, Step::Accepted { .. }) {
             let is_there = after.rank.is_some_and(|rank| rank.is_there);
             // What it lost by going missing it has again, also where nothing else spoke of the replica meanwhile.
             let replica = if is_there { self.claim(id) } else { file.replica };
@@ -62,11 +64,11 @@ impl Reconciler {
         }
     }
 
-    fn accepted(&mut self, id: FileId) {
+    fn accepted(&mut self, id: FileId, found: Instant) {
         let Some(replica) = self.claim(id) else { return };
         let (Some(file), Some(claimed)) = (self.files.get(id), self.replicas.get_mut(replica)) else { return };
-        if let (Some(announcements), Some(version)) = (&self.announcements, &file.version) {
-            claimed.announce(&file.name, version, announcements.round());
+        if let (Some(_), Some(version)) = (&self.announcements, &file.version) {
+            claimed.announce(&file.name, version, found);
         }
         if claimed.claims().len() > 1 {
             self.rivals.insert(id);
@@ -167,8 +169,10 @@ impl Reconciler {
     pub(super) fn claims_changed(&mut self, id: ReplicaId, accepted: Option<FileId>) {
         let Some(replica) = self.replicas.get_mut(id) else { return };
         self.registry_changes.push(replica.key.clone());
-        if self.announcements.is_some() {
-            replica.forget_ended();
+        if let Some(announcements) = &mut self.announcements {
+            if replica.has_ended() {
+                announcements.ended.insert(id);
+            }
             return self.differs(Subject::Replica(id));
         }
         replica.drop_missing(&self.files);

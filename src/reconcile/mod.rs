@@ -231,9 +231,8 @@ impl Reconciler {
         self.relist = false;
         self.arriving = false;
         self.rivals.clear();
-        if let Some(announcements) = &mut self.announcements {
-            announcements.listed(now, self.schedule.interval());
-        }
+        let ended = self.announcements.as_mut().map(|it| it.listed(now, self.schedule.interval()));
+        ended.unwrap_or_default().into_iter().for_each(|replica| self.forget_ended(now, replica));
         let initial = matches!(self.sync, Sync::Unlisted);
         if initial {
             let restless_until = Some(now + self.settle_time + RESTLESS);
@@ -309,7 +308,7 @@ impl Reconciler {
         let handoff = file.version.as_ref().map(|version| version.handoff.clone());
         file.read_queued = false;
         let step = file.read(began, now, document, self.settle_time);
-        let accepted = step == Step::Accepted;
+        let accepted = matches!(step, Step::Accepted { .. });
         let ends_claim = self.announcements.is_none() && accepted && file.ends_claim_of(handoff.as_ref());
         if ends_claim && !self.round_open {
             self.relist = true;

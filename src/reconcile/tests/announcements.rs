@@ -63,10 +63,13 @@ fn not_ready_ends_it_and_is_then_forgotten() {
         assert_eq!(world.told(), [format!("removed {replica} not_ready")]);
     }
     assert_eq!(world.held(), [""; 0]);
+    // An older message could still turn up of those of the last seconds.
+    assert!(world.core.replicas.len() < 4, "{}", world.core.replicas.len());
+    world.run(ms(3000));
     assert_eq!(world.core.replicas.len(), 1, "the one that the file says is not ready");
     world.disk.remove("handoff.json");
-    assert_eq!(world.told(), [""; 0]);
-    assert_eq!(world.core.replicas.len(), 0);
+    world.run(ms(3000));
+    assert_eq!((world.heard(), world.core.replicas.len()), (vec![], 0));
 }
 
 /// The end of an announcement that the host has not taken before its file moves on.
@@ -146,6 +149,7 @@ fn what_was_taken_is_deleted_and_what_was_refused_is_not() {
     // The end is a message, too.
     world.disk.replace("a.json", &not_ready("p", "r0"));
     assert_eq!(world.told(), ["removed r0 not_ready"]);
+    world.run(ms(3000));
     assert_eq!((world.deleted.len(), world.core.replicas.len()), (3, 0));
 }
 
@@ -222,4 +226,78 @@ fn regression_the_reason_is_what_ended_the_announcement_and_not_what_became_of_a
     let mut heard = world.heard();
     heard.sort();
     assert_eq!(heard, ["ready r1 z", "removed r0 process_exited"]);
+}
+
+/// What is written in place is believed later than what is moved to its name: that makes it no newer.
+#[test]
+fn regression_a_message_that_is_believed_later_was_not_written_later() {
+    for consume in [false, true] {
+        let mut world = world(consume);
+        world.disk.create("a.json", &doc("p", "r0", "older"));
+        world.notice();
+        world.run(ms(10));
+        world.disk.replace("b.json", &doc("p", "r0", "newer"));
+        world.notice();
+        world.run(ms(10));
+        // Whatever else comes, and makes further listings.
+        world.disk.replace("c.json", &doc("p", "r1", "x"));
+        world.notice();
+        world.run(ms(3000));
+        let mut heard = world.heard();
+        heard.sort();
+        assert_eq!(heard, ["ready r0 newer", "ready r1 x"]);
+        assert_eq!(world.deleted.len(), if consume { 3 } else { 0 }, "{:?}", world.deleted);
+    }
+}
+
+/// The end of an engine is not undone by what was said of it before.
+#[test]
+fn regression_an_end_outlasts_an_older_message_that_is_believed_later() {
+    for consume in [false, true] {
+        let mut world = world(consume);
+        world.disk.replace("handoff.json", &doc("p", "r0", "x"));
+        assert_eq!(world.told(), ["ready r0 x"]);
+        world.disk.create("a.json", &doc("p", "r0", "older"));
+        world.notice();
+        world.run(ms(10));
+        world.disk.replace("b.json", &not_ready("p", "r0"));
+        world.notice();
+        world.run(ms(10));
+        world.disk.remove("b.json");
+        world.notice();
+        world.run(ms(3000));
+        assert_eq!(world.heard(), ["removed r0 not_ready"]);
+        world.disk.remove("a.json");
+        world.disk.remove("handoff.json");
+        world.run(ms(3000));
+        assert_eq!((world.heard(), world.core.replicas.len()), (vec![], 0));
+    }
+}
+
+/// What a host that has ended was about to delete comes back at any time, under a name that says so.
+#[test]
+fn regression_what_came_back_is_older_than_whatever_is_not() {
+    let back = "handoff-71-18c3f2a5b6d7e8f9-3.json";
+    for late in [true, false] {
+        let mut world = world(false);
+        let clock = world.disk.clock;
+        if late {
+            world.disk.replace("a.json", &doc("p", "r0", "newer"));
+            assert_eq!(world.told(), ["ready r0 newer"]);
+            let now = std::mem::replace(&mut world.disk.clock, clock);
+            // Of the same tick, too.
+            world.disk.replace(back, &doc("p", "r0", "older"));
+            world.disk.clock = now;
+        } else {
+            world.disk.tick = 1_000_000_000;
+            world.disk.create(back, &doc("p", "r0", "older"));
+            world.disk.create("a.json", &doc("p", "r0", "newer"));
+            assert_eq!(world.told(), ["ready r0 newer"]);
+        }
+        world.run(ms(5000));
+        assert_eq!(world.heard(), [""; 0]);
+        // Nobody else speaks of these.
+        world.disk.replace("handoff-71-18c3f2a5b6d7e8f9-4.json", &doc("p", "r1", "x"));
+        assert_eq!(world.told(), ["ready r1 x"]);
+    }
 }

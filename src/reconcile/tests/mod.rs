@@ -354,6 +354,11 @@ impl World {
         self.pass(end.max(self.now));
     }
 
+    /// The kernel tells that something changed.
+    fn notice(&mut self) {
+        self.core.handle_notice(self.now);
+    }
+
     fn pass(&mut self, to: Instant) {
         self.disk.clock += i64::try_from(to.duration_since(self.now).as_nanos()).unwrap();
         self.now = to;
