@@ -45,8 +45,11 @@ impl From<Errno> for Failed {
 /// Deletes the file of that name if it is the version that was taken, by `is_taken`, which is asked for the file under the
 /// name that it is given.
 ///
+/// A symbolic link stays, and is ELOOP: what it leads to may be replaced behind it, where nothing is hidden.
+///
 /// # Errors
-/// Whatever the system or `is_taken` says: then it is not known which version it is. ENOENT need not be true.
+/// Whatever the system or `is_taken`, which follows no link, says: then it is not known which version it is. What is said
+/// need not be true: neither that there is nothing, nor that it was not renamed.
 pub(crate) fn consume(
     directory: &Directory,
     name: &OsStr,
@@ -59,10 +62,25 @@ pub(crate) fn consume(
         Err(errno) => return Err(errno.into()),
     }
     let hidden = new_name();
-    match directory.rename(name, &hidden) {
-        Ok(()) => go_on(directory, hidden, Some(name), is_taken),
-        Err(Errno::NOENT) => Ok(Consumed::Changed),
-        Err(errno) => Err(errno.into()),
+    let renamed = directory.rename(name, &hidden);
+    proceed(directory, renamed, hidden, name, is_taken)
+}
+
+/// It was renamed, as the system says; or was not, or all the same: the server of a network file system may have been asked
+/// twice, and answer for the second time.
+fn proceed(
+    directory: &Directory,
+    renamed: Result<(), Errno>,
+    hidden: OsString,
+    name: &OsStr,
+    is_taken: impl FnOnce(&OsStr) -> Result<bool, Errno>,
+) -> Result<Consumed, Failed> {
+    match renamed {
+        Err(errno) if has_gone(directory, &hidden, Errno::NOENT) => match errno {
+            Errno::NOENT => Ok(Consumed::Changed),
+            _ => Err(errno.into()),
+        },
+        _ => go_on(directory, hidden, Some(name), is_taken),
     }
 }
 
@@ -80,7 +98,10 @@ pub(crate) fn go_on(
     name: Option<&OsStr>,
     is_taken: impl FnOnce(&OsStr) -> Result<bool, Errno>,
 ) -> Result<Consumed, Failed> {
-    let taken = is_taken(&hidden);
+    let taken = match is_taken(&hidden) {
+        Err(Errno::LOOP) => Ok(false),
+        taken => taken,
+    };
     let outcome = match taken {
         Ok(true) => directory.remove(&hidden).map(|()| Consumed::Deleted),
         Ok(false) => Ok(Consumed::Changed),
@@ -358,14 +379,55 @@ mod tests {
         assert_eq!(names(dir), ["a.json"]);
     }
 
-    /// A symbolic link goes, what it leads to stays.
+    /// It stayed hidden until the next start, and was told again then.
     #[test]
-    fn of_a_link_only_the_link_is_deleted() {
+    fn regression_a_renaming_that_succeeded_and_was_said_to_fail_is_gone_on_with() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        let directory = Directory::open(dir).unwrap();
+        let (hidden, name) = (hidden_name(1, 2, 3), OsStr::new("a.json"));
+        for errno in [Errno::NOENT, Errno::IO, Errno::TIMEDOUT] {
+            let proceed = |text| proceed(&directory, Err(errno), hidden.clone(), name, is(dir, text));
+            fs::write(dir.join(&hidden), "old").unwrap();
+            assert_eq!((proceed("old"), names(dir)), (Ok(Consumed::Deleted), vec![]));
+            // A newer one comes back.
+            fs::write(dir.join(&hidden), "new").unwrap();
+            assert_eq!((proceed("old"), names(dir)), (Ok(Consumed::Changed), vec!["a.json".to_owned()]));
+            fs::remove_file(dir.join(name)).unwrap();
+            // And here it did fail.
+            let outcome = if errno == Errno::NOENT { Ok(Consumed::Changed) } else { Err(errno.into()) };
+            assert_eq!((proceed("old"), names(dir)), (outcome, vec![]));
+        }
+    }
+
+    /// It may lead to something newer at any time.
+    #[test]
+    fn regression_a_link_stays_whenever_it_comes() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path();
         fs::write(dir.join("target"), "old").unwrap();
-        std::os::unix::fs::symlink("target", dir.join("a.json")).unwrap();
-        assert_eq!(try_it(dir, is(dir, "old")), Ok(Consumed::Deleted));
-        assert_eq!(names(dir), ["target"]);
+        let link = || std::os::unix::fs::symlink("target", dir.join("a.json")).unwrap();
+        let is_taken = |name: &OsStr| match fs::symlink_metadata(dir.join(name)) {
+            Ok(found) if found.is_symlink() => Err(Errno::LOOP),
+            _ => is(dir, "old")(name),
+        };
+        link();
+        assert_eq!(try_it(dir, is_taken), Err(Errno::LOOP));
+        assert_eq!(names(dir), ["a.json", "target"]);
+        // Right after the first look, too.
+        fs::remove_file(dir.join("a.json")).unwrap();
+        fs::write(dir.join("a.json"), "old").unwrap();
+        let mut looks = 0;
+        let outcome = try_it(dir, |name| {
+            let taken = is_taken(name);
+            looks += 1;
+            if looks == 1 {
+                fs::remove_file(dir.join("a.json")).unwrap();
+                link();
+            }
+            taken
+        });
+        assert_eq!((outcome, looks), (Ok(Consumed::Changed), 2));
+        assert_eq!(names(dir), ["a.json", "target"]);
     }
 }

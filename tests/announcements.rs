@@ -6,15 +6,17 @@ mod common;
 mod support;
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::fs::{self, File};
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
-use handoff_watcher::{HandoffEvent, HandoffWatcherBuilder, HandoffWatcherConfig, Mode, TrustPolicy, WatcherHandle};
+use handoff_watcher::{
+    HandoffEvent, HandoffWatcherBuilder, HandoffWatcherConfig, Mode, StopHandle, TrustPolicy, WatcherHandle,
+};
 use parking_lot::Mutex;
 
 use common::{DEADLINE, INTERVAL_MS, Place, builder, doc, lines, replace, until, write};
@@ -185,6 +187,122 @@ fn regression_what_was_taken_before_a_stop_is_deleted() {
         drop(events);
         assert_eq!(files(place.path()), [""; 0]);
     }
+}
+
+/// The callback was under way when the watcher was stopped, and took it.
+#[test]
+fn regression_what_a_callback_takes_during_a_stop_is_deleted() {
+    for from_inside in [false, true] {
+        let place = Place::new();
+        write(place.join("a.json"), doc("r0", "x"));
+        let (entered, enters) = mpsc::sync_channel(1);
+        let stop = Arc::new(OnceLock::<StopHandle>::new());
+        let stops = stop.clone();
+        let watcher = announcements(place.path(), true).on_event(move |event| {
+            if event.name() == "ready" {
+                entered.send(()).unwrap();
+                let stop = stops.wait();
+                if from_inside {
+                    stop.stop();
+                }
+                until("stopped", || stop.is_stopped());
+                // Longer than the scanning thread needs to end.
+                let since = Instant::now();
+                until("a while", || since.elapsed() > Duration::from_millis(50));
+            }
+            Ok(())
+        });
+        let handle = watcher.try_spawn().unwrap();
+        enters.recv_timeout(DEADLINE).unwrap();
+        let _ = stop.set(handle.stop_handle());
+        if from_inside {
+            until("stopped", || handle.stop_handle().is_stopped());
+        }
+        handle.stop();
+        assert_eq!(files(place.path()), [""; 0]);
+    }
+}
+
+/// What an earlier host left is back under a name of its own, and older than what has come since.
+#[test]
+fn regression_what_is_back_is_not_told_after_what_is_newer() {
+    let hidden = ".handoff-71-18c3f2a5b6d7e8f9-3.taken";
+    let leave = |place: &Place| {
+        write(place.join(hidden), doc("r0", "older"));
+        let an_hour_ago = SystemTime::now() - Duration::from_secs(3600);
+        File::options().write(true).open(place.join(hidden)).unwrap().set_modified(an_hour_ago).unwrap();
+        replace(place.join("a.json"), doc("r0", "newer"));
+    };
+    let newer_is_last = |handle: &WatcherHandle, heard: &Heard| {
+        let scans = handle.stats().scans;
+        until("further polls", || handle.stats().scans > scans + 5);
+        let heard = heard.take();
+        // The older one may come again first, while the newer one is not believed yet.
+        let last = heard.iter().rfind(|event| event.contains(" r0 "));
+        assert!(last.is_some_and(|last| last.ends_with("newer")), "{heard:?}");
+    };
+    let place = Place::new();
+    leave(&place);
+    let heard = Heard::default();
+    let handle = heard.start(announcements(place.path(), true));
+    until("both are taken", || files(place.path()).is_empty());
+    newer_is_last(&handle, &heard);
+    handle.stop();
+    // Where it can only come back later.
+    bound_by_permissions(|| {
+        let place = Place::new();
+        leave(&place);
+        fs::set_permissions(place.path(), fs::Permissions::from_mode(0o555)).unwrap();
+        let heard = Heard::default();
+        let handle = heard.start(announcements(place.path(), true));
+        heard.has("synced");
+        fs::set_permissions(place.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        until("both are taken", || files(place.path()).is_empty());
+        newer_is_last(&handle, &heard);
+        handle.stop();
+    });
+}
+
+/// As when a file system is mounted over an empty directory after the start.
+#[test]
+fn regression_what_an_earlier_host_left_is_told_of_each_directory_that_comes() {
+    let place = Place::new();
+    let (dir, other) = (place.dir("engines"), place.dir("other"));
+    write(other.join(".handoff-1-2-3.taken"), doc("r0", "x"));
+    let heard = Heard::default();
+    let handle = heard.start(announcements(&dir, true));
+    heard.has("synced");
+    fs::rename(&dir, place.join("away")).unwrap();
+    fs::rename(&other, &dir).unwrap();
+    heard.has("ready r0 x");
+    until("it is taken", || files(&dir).is_empty());
+    handle.stop();
+}
+
+/// The link was deleted, and what came behind it was never told.
+#[test]
+fn regression_a_link_stays_and_what_comes_behind_it_is_told() {
+    lines::keep();
+    let place = Place::new();
+    let (dir, target) = (place.dir("engines"), place.join("current"));
+    write(&target, doc("r0", "v1"));
+    symlink(&target, dir.join("a.json")).unwrap();
+    let heard = Heard::default();
+    let handle = heard.start(announcements(&dir, true));
+    heard.has("ready r0 v1");
+    for n in 2..5 {
+        replace(&target, doc("r0", &format!("v{n}")));
+        heard.has(&format!("updated r0 v{n}"));
+    }
+    let scans = handle.stats().scans;
+    until("further polls", || handle.stats().scans > scans + 5);
+    assert_eq!(files(&dir), ["a.json"]);
+    let lines = lines::with(dir.to_str().unwrap());
+    assert_eq!(lines.iter().filter(|line| line.contains("a symbolic link stays")).count(), 1, "{lines:#?}");
+    // A file in its place goes.
+    replace(dir.join("a.json"), doc("r0", "v4"));
+    until("it is taken", || files(&dir).is_empty());
+    handle.stop();
 }
 
 #[test]

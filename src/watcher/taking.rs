@@ -9,9 +9,11 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 
 use super::worker::Worker;
+use crate::config::Settings;
 use crate::consume::{Consumed, bring_back, consume, go_on};
-use crate::directory::Directory;
+use crate::directory::{Directory, stamp};
 use crate::error::Error;
+use crate::listing::OtherKind;
 use crate::log::Log;
 use crate::payload::ContentHash;
 use crate::read::{ReadOutcome, Reader};
@@ -20,32 +22,57 @@ use crate::reconcile::Taken;
 /// For so long deleting goes on after a stop, which must not take long.
 const AFTER_A_STOP: Duration = Duration::from_millis(20);
 
+/// Which directory it is: its device and inode.
+type Place = (u32, u64);
+
 /// What the scanning thread remembers of it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Taking {
-    /// What a host that has ended had hidden is back.
-    brought_back: bool,
-    /// What is hidden here and not deleted, as something went wrong, with the version that was taken.
-    hidden: Vec<(OsString, ContentHash)>,
+    /// Follows no link: what it leads to may be replaced behind it.
+    reader: Reader,
+    /// Where what a host that has ended had hidden is back.
+    brought_back: Option<Place>,
+    /// What is hidden here and not deleted, as something went wrong.
+    hidden: Vec<Hidden>,
     /// The error numbers that were complained about: once each, however many files and polls there are.
     complaints: BTreeSet<Option<i32>>,
 }
 
+/// A file that is hidden.
+#[derive(Debug)]
+struct Hidden {
+    name: OsString,
+    /// The version that was taken.
+    hash: ContentHash,
+    /// Where it is, if that could be seen.
+    place: Option<Place>,
+}
+
 impl Taking {
+    pub(super) fn new(settings: &Settings) -> Self {
+        Self {
+            reader: Reader::new(settings.max_file_size, false).trusting(settings.trust.clone()),
+            brought_back: None,
+            hidden: Vec::new(),
+            complaints: BTreeSet::new(),
+        }
+    }
+
     fn complain(&mut self, log: &Log, error: &Error) {
         if self.complaints.insert(error.io_error().and_then(io::Error::raw_os_error)) {
             log.warn(format_args!("{error}"));
         }
     }
 
-    /// Before the first listing.
-    fn bring_back(&mut self, directory: &Directory, path: &Path, log: &Log) {
-        if self.brought_back {
-            return;
+    /// Before the first listing of a directory. Says whether any may be back.
+    fn bring_back(&mut self, directory: &Directory, here: Place, path: &Path, log: &Log) -> bool {
+        if self.brought_back == Some(here) {
+            return false;
         }
-        match bring_back(directory, |name| self.hidden.iter().any(|(own, _)| own == name)) {
+        let outcome = bring_back(directory, |name| self.hidden.iter().any(|own| own.name == name));
+        match outcome {
             Ok(count) => {
-                self.brought_back = true;
+                self.brought_back = Some(here);
                 if count > 0 {
                     log.info(format_args!("{count} handoffs that were about to be deleted are back"));
                 }
@@ -54,25 +81,33 @@ impl Taking {
                 self.complain(log, &Error::io("bring back what was about to be deleted", path, errno.into()));
             }
         }
+        outcome != Ok(0)
     }
 
-    /// Tries again what went wrong when it was hidden already, until then if that is given. That was complained about.
-    fn go_on(&mut self, directory: &Directory, reader: &mut Reader, end: Option<Instant>) {
-        self.hidden.retain_mut(|(name, hash)| {
-            if end.is_some_and(|end| Instant::now() > end) {
+    /// Tries again what went wrong when it was hidden already, until then if that is given. That was complained about. Says
+    /// whether there was any.
+    fn go_on(&mut self, directory: &Directory, here: Place, end: Option<Instant>) -> bool {
+        let mut tried = false;
+        self.hidden.retain_mut(|Hidden { name, hash, place }| {
+            // Another directory stands in its place, perhaps for a moment, and has no such file.
+            if place.is_some_and(|place| place != here) || end.is_some_and(|end| Instant::now() > end) {
                 return true;
             }
-            let tried = go_on(directory, name.clone(), None, |name| is_taken(reader, directory, name, *hash));
-            let left = tried.err().and_then(|failed| failed.hidden);
+            tried = true;
+            let outcome =
+                go_on(directory, name.clone(), None, |name| is_taken(&mut self.reader, directory, name, *hash));
+            let left = outcome.err().and_then(|failed| failed.hidden);
             left.map(|left| *name = left).is_some()
         });
+        tried
     }
 }
 
-/// Whether the file is still the version that was taken; ENOENT where there is none.
+/// Whether the file is still the version that was taken; ENOENT where there is none, ELOOP where it is a link.
 fn is_taken(reader: &mut Reader, directory: &Directory, name: &OsStr, hash: ContentHash) -> Result<bool, Errno> {
     match reader.read(directory, name) {
         ReadOutcome::Bytes { bytes, .. } => Ok(ContentHash::of(bytes) == hash),
+        ReadOutcome::Other(OtherKind::Symlink) => Err(Errno::LOOP),
         ReadOutcome::Other(_) | ReadOutcome::TooLarge { .. } | ReadOutcome::Untrusted { .. } => Ok(false),
         ReadOutcome::Absent => Err(Errno::NOENT),
         // Which version it is shows at another time.
@@ -83,25 +118,32 @@ fn is_taken(reader: &mut Reader, directory: &Directory, name: &OsStr, hash: Cont
     }
 }
 
+fn place(directory: &Directory) -> Option<Place> {
+    directory.stat().ok().map(|stat| stamp(&stat)).map(|stamp| (stamp.device, stamp.inode))
+}
+
 impl Worker {
-    /// Before each listing, which then sees what is back.
-    pub(super) fn settle_hidden(&mut self, directory: &Directory) {
-        if let Some(taking) = &mut self.taking {
-            taking.bring_back(directory, &self.settings.runtime_dir, &self.settings.log);
-            taking.go_on(directory, &mut self.reader, None);
-        }
+    /// Before each listing. True if something may be back that this descriptor does not show: on btrfs a directory has, as
+    /// long as it is open, only the names that it had by then.
+    pub(super) fn settle_hidden(&mut self, directory: &Directory) -> bool {
+        // Where it cannot be seen which directory it is, the next listing asks again.
+        let Some((taking, here)) = self.taking.as_mut().and_then(|taking| Some((taking, place(directory)?))) else {
+            return false;
+        };
+        let back = taking.bring_back(directory, here, &self.settings.runtime_dir, &self.settings.log);
+        taking.go_on(directory, here, None) || back
     }
 
-    /// At the end: what the host has taken by then needs not be told again to the next one.
+    /// At the end, when no callback is under way any more: what the host has taken by then needs not be told again to the
+    /// next one.
     pub(super) fn take_the_last_away(&mut self) {
-        if self.taking.is_some() {
-            self.hear_acks();
-            self.take_away();
-        }
+        self.hear_acks();
+        self.take_away();
         if let Some(taking) = self.taking.as_mut().filter(|taking| !taking.hidden.is_empty())
             && let Ok(directory) = Directory::open_trusted(&self.settings.runtime_dir, self.settings.trust.as_ref())
+            && let Some(here) = place(&directory)
         {
-            taking.go_on(&directory, &mut self.reader, Some(Instant::now() + AFTER_A_STOP));
+            taking.go_on(&directory, here, Some(Instant::now() + AFTER_A_STOP));
         }
     }
 
@@ -123,9 +165,10 @@ impl Worker {
             };
             let consumed = opened.and_then(|opened| {
                 let opened = &*directory.insert(opened);
-                let reader = &mut self.reader;
-                consume(opened, &name, |name| is_taken(reader, opened, name, hash)).map_err(|failed| {
-                    taking.hidden.extend(failed.hidden.map(|hidden| (hidden, hash)));
+                let consumed = consume(opened, &name, |name| is_taken(&mut taking.reader, opened, name, hash));
+                consumed.map_err(|failed| {
+                    let hidden = failed.hidden.map(|name| Hidden { name, hash, place: place(opened) });
+                    taking.hidden.extend(hidden);
                     let path = self.settings.runtime_dir.join(&*name);
                     Error::io(action(failed.errno), &path, failed.errno.into())
                 })
@@ -141,6 +184,9 @@ impl Worker {
             deleted |= outcome == Taken::Deleted;
             self.core.handle_taken(Instant::now(), id, outcome);
         }
+        if let Some(taking) = &mut self.taking {
+            taking.reader.trim();
+        }
         deleted
     }
 }
@@ -149,6 +195,13 @@ fn action(errno: Errno) -> &'static str {
     match io::Error::from(errno).kind() {
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             "delete the handoff that was taken (`consume` needs the right to write to the directory; each poll tries again)"
+        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "delete the handoff that was taken (it gets another name first, for which there must be room in the directory; \
+             each poll tries again)"
+        }
+        _ if errno == Errno::LOOP => {
+            "delete the handoff that was taken (a symbolic link stays: what it leads to may be replaced at any time)"
         }
         _ => "delete the handoff that was taken (each poll tries again)",
     }

@@ -14,6 +14,7 @@ use crate::config::Settings;
 use crate::error::{Error, ErrorKind, host_excerpt, id_excerpt};
 use crate::event::HandoffEvent;
 use crate::log::Log;
+use crate::sync::Mutex;
 
 /// A callback for events; those for payloads are wrapped into one.
 pub(crate) type EventCallback = Box<dyn Fn(HandoffEvent) -> Result<(), BoxError> + Send + Sync>;
@@ -65,13 +66,22 @@ impl Threads {
         let (shared, ear) = Shared::new(&settings);
         let mut threads = Self { shared: shared.clone(), threads: Vec::with_capacity(2) };
         let name = settings.thread_name.clone();
+        let log = settings.log.clone();
+        let last = Arc::new(Last::new(1 + usize::from(callback.is_some())));
         if let Some(callback) = callback {
-            let (shared, log) = (shared.clone(), settings.log.clone());
-            let main = move || shared.guard("delivery thread", &log, || deliver(&shared, &callback, &log));
+            let (shared, log, last) = (shared.clone(), log.clone(), last.clone());
+            let main = move || {
+                shared.guard("delivery thread", &log, || deliver(&shared, &callback, &log));
+                last.leave(None, &shared, &log);
+            };
             threads.threads.push(Thread::start(format!("{name}-cb"), main)?);
         }
         let worker = Worker::new(settings, shared.clone(), ear);
-        match Thread::start(name, move || worker.run()) {
+        let main = move || {
+            let left = worker.run();
+            last.leave(left, &shared, &log);
+        };
+        match Thread::start(name, main) {
             Ok(thread) => threads.threads.push(thread),
             Err(error) => {
                 threads.stop();
@@ -105,6 +115,31 @@ impl Threads {
                 // What a thread panicked with has been caught and told already.
                 let _ = thread.handle.join();
             }
+        }
+    }
+}
+
+/// The end of the threads. The last one to go takes away what the host has taken: as long as a callback is under way, that is
+/// not known.
+struct Last {
+    state: Mutex<(usize, Option<Worker>)>,
+}
+
+impl Last {
+    fn new(threads: usize) -> Self {
+        Self { state: Mutex::new((threads, None)) }
+    }
+
+    /// A thread is done with its work. `left` is what it leaves to the last one.
+    fn leave(&self, left: Option<Worker>, shared: &Shared, log: &Log) {
+        let last = {
+            let mut state = self.state.lock();
+            state.0 -= 1;
+            state.1 = left.or(state.1.take());
+            if state.0 == 0 { state.1.take() } else { None }
+        };
+        if let Some(mut worker) = last {
+            shared.guard("last thread", log, || worker.take_the_last_away());
         }
     }
 }

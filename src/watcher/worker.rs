@@ -179,7 +179,7 @@ pub(crate) struct Worker {
 
 impl Worker {
     pub(crate) fn new(settings: Settings, shared: Arc<Shared>, ear: Ear) -> Self {
-        let taking = matches!(settings.mode, Mode::Announcements { consume: true }).then(Taking::default);
+        let taking = matches!(settings.mode, Mode::Announcements { consume: true }).then(|| Taking::new(&settings));
         Self {
             core: Reconciler::new(Instant::now(), &settings),
             scanner: Scanner::new(settings.runtime_dir.clone(), settings.follow_symlinks)
@@ -197,14 +197,16 @@ impl Worker {
         }
     }
 
-    /// Runs until the stop.
-    pub(crate) fn run(mut self) {
+    /// Runs until the stop. Gives itself back if it is still to [take away](Self::take_the_last_away) what the host takes.
+    pub(crate) fn run(mut self) -> Option<Self> {
         let (shared, log) = (self.shared.clone(), self.settings.log.clone());
+        let mut left = None;
         shared.guard("scanning thread", &log, || {
             self.work();
-            self.take_the_last_away();
+            left = self.taking.is_some().then_some(self);
         });
         shared.end(None);
+        left
     }
 
     fn work(&mut self) {
@@ -265,11 +267,11 @@ impl Worker {
     }
 
     fn scan(&mut self, began: Instant) -> Result<Directory, Error> {
-        let opened = self.scanner.open();
-        self.listen_to(opened.as_ref());
-        if let Ok(directory) = &opened {
-            self.settle_hidden(directory);
+        let mut opened = self.scanner.open();
+        if opened.as_ref().is_ok_and(|directory| self.settle_hidden(directory)) {
+            opened = self.scanner.open();
         }
+        self.listen_to(opened.as_ref());
         let scan = opened.and_then(|directory| {
             let begun = self.scanner.begin(&directory, began)?;
             // What is new is told before all that is known is looked at again.
