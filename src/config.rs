@@ -113,21 +113,23 @@ pub enum Mode {
     /// the number of replicas that were ever announced and not ended.
     ///
     /// A message that is overwritten before the next poll saw it is lost, as with every file that is used so. Of messages
-    /// about one replica the one that was found last counts; of those found by the same poll, the newest mtime, then the
-    /// greater name.
+    /// about one replica, in several files, the one that was found last counts; of those found by the same poll, the newest
+    /// mtime, then the greater name.
     Announcements {
         /// Whether a file is deleted when the host has taken what it says: the callback returned success, or the iterator
-        /// handed it over.
+        /// handed it over. Also one that was overtaken by a newer message about the same replica, or by the end of its
+        /// process, before the host could take it.
         ///
-        /// Only what was taken is deleted. The file is renamed to a hidden name first and read once more: a version that
-        /// was written meanwhile comes back under its name or, if there is yet another one by then, as
-        /// `handoff-….json`, and is delivered. What is `invalid` stays where it is. A message that
-        /// was being taken while the host crashed or stopped may come again; none is deleted that was not taken, but what
-        /// the same file said before, and was overwritten before it was told.
+        /// The file is renamed to a hidden name first and read once more: a version that was written meanwhile comes back
+        /// under its name or, if there is yet another one by then, as `handoff-….json`, and is delivered. So does what a host
+        /// that crashed was about to delete, when the next one with this mode starts: it may be told again, but never after a
+        /// newer message, by mtime, that the next host found. What is `invalid` stays where it is, and so does a symbolic
+        /// link, as what it leads to may be replaced at any time.
         ///
         /// It needs the right to write to the directory; where that is missing the file stays, the log says so once, and
-        /// each poll tries again. *Not promised:* bytes that a producer writes, without truncating, through a descriptor
-        /// that it opened before the file was deleted.
+        /// each poll tries again. One host at a time may consume a directory: a second one brings back what the first is
+        /// about to delete. *Not promised:* what a producer writes in place through a descriptor that it opened before the
+        /// file was deleted; write to another file, and rename it.
         consume: bool,
     },
 }

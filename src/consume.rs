@@ -10,6 +10,7 @@
 //! lost.
 
 use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -18,6 +19,9 @@ use rustix::io::Errno;
 use crate::directory::Directory;
 use crate::hidden::{done_name, hidden_name, is_done, visible_name};
 use crate::listing::Seen;
+
+/// The buffer of a listing.
+const LISTED_BYTES: usize = 32 * 1024;
 
 /// What became of a file that was to be taken away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,19 +133,24 @@ pub(crate) fn go_on(
 }
 
 /// Brings back what a host that has ended had hidden, and says how many files there were. Deletes what it only had to delete.
-/// What is this host's own, it is for [`go_on`].
+/// What is this host's own, it is for [`go_on`]. The descriptor has been listed then, and can be no more.
 ///
 /// # Errors
 /// Whatever the system says; some may have come back by then.
 pub(crate) fn bring_back(directory: &Directory, is_own: impl Fn(&OsStr) -> bool) -> Result<usize, Errno> {
+    let mut hidden = Vec::new();
+    directory.each_name(&mut Vec::with_capacity(LISTED_BYTES), |name| {
+        let name = OsStr::from_bytes(name);
+        if visible_name(name).is_some() && !is_own(name) {
+            hidden.push(name.to_owned());
+        }
+        true
+    })?;
     let (mut count, mut failed) = (0, None);
-    for name in directory.names()?.into_iter().filter(|name| !is_own(name)) {
-        let outcome = if is_done(&name) {
-            directory.remove(&name)
-        } else if let Some(visible) = visible_name(&name) {
-            directory.rename(&name, &visible).map(|()| count += 1)
-        } else {
-            continue;
+    for name in hidden {
+        let outcome = match visible_name(&name) {
+            Some(visible) if !is_done(&name) => directory.rename(&name, &visible).map(|()| count += 1),
+            _ => directory.remove(&name),
         };
         if let Err(errno) = outcome
             && !has_gone(directory, &name, errno)
@@ -183,6 +192,10 @@ mod tests {
 
     fn try_it(dir: &Path, is_taken: impl FnMut(&OsStr) -> Result<bool, Errno>) -> Result<Consumed, Errno> {
         consume(&Directory::open(dir).unwrap(), OsStr::new("a.json"), is_taken).map_err(|failed| failed.errno)
+    }
+
+    fn bring_all_back(dir: &Path, is_own: impl Fn(&OsStr) -> bool) -> Result<usize, Errno> {
+        bring_back(&Directory::open(dir).unwrap(), is_own)
     }
 
     #[test]
@@ -243,13 +256,12 @@ mod tests {
         assert!(!crate::listing::is_handoff_name(&hidden));
         fs::write(dir.join(&hidden), "old").unwrap();
         fs::write(dir.join(".handoff-1-2-3.tmp"), "of a producer").unwrap();
-        let directory = Directory::open(dir).unwrap();
-        assert_eq!(bring_back(&directory, |_| false), Ok(1));
+        assert_eq!(bring_all_back(dir, |_| false), Ok(1));
         let names = names(dir);
         assert_eq!(names.len(), 2, "{names:?}");
         assert_eq!(fs::read_to_string(dir.join(&names[1])).unwrap(), "old");
         assert!(crate::listing::is_handoff_name(OsStr::new(&names[1])), "{names:?}");
-        assert_eq!(bring_back(&directory, |_| false), Ok(0));
+        assert_eq!(bring_all_back(dir, |_| false), Ok(0));
     }
 
     #[test]
@@ -300,7 +312,7 @@ mod tests {
         let hidden = hide(Errno::IO);
         assert_eq!(names(dir), [hidden.to_str().unwrap(), "a.json"]);
         // It is this host's, so it does not come back like that of another one.
-        assert_eq!(bring_back(&directory, |name| name == hidden), Ok(0));
+        assert_eq!(bring_all_back(dir, |name| name == hidden), Ok(0));
         let failed = go_on(&hidden, &|_| Err(Errno::IO)).unwrap_err();
         assert_eq!(failed.hidden.as_ref(), Some(&hidden));
         assert_eq!(go_on(&hidden, &is(dir, "old")), Ok(Consumed::Deleted));
@@ -369,13 +381,13 @@ mod tests {
         let found = names(dir);
         assert!(found.len() == 2 && !crate::listing::is_handoff_name(OsStr::new(&found[0])), "{found:?}");
         let directory = Directory::open(dir).unwrap();
-        bring_back(&directory, |_| false).unwrap_err();
+        bring_all_back(dir, |_| false).unwrap_err();
         let still = go_on(&directory, OsString::from(&found[0]), None, |_| Ok(true)).unwrap_err();
         assert_eq!((still.hidden, names(dir)), (Some(OsString::from(&found[0])), found.clone()));
         let hidden = dir.join(&found[0]);
         fs::remove_dir(&hidden).unwrap();
         fs::write(&hidden, "old").unwrap();
-        assert_eq!(bring_back(&directory, |_| false), Ok(0));
+        assert_eq!(bring_all_back(dir, |_| false), Ok(0));
         assert_eq!(names(dir), ["a.json"]);
     }
 

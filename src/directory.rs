@@ -4,7 +4,7 @@
 //!
 //! Every call is made again when a signal interrupts it: a host's signal handlers are none of a file's business.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
 
@@ -87,6 +87,41 @@ impl Directory {
             flags |= OFlags::NOFOLLOW;
         }
         retry_on_intr(|| openat(&self.fd, name, flags, Mode::empty()))
+    }
+}
+
+/// Listing. A descriptor can be listed once.
+impl Directory {
+    /// Gives every name that is there, in no order, until it is told that this was enough.
+    ///
+    /// # Errors
+    /// Whatever the system says, also that there is nothing any more: an error is not the end of the list.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub(crate) fn each_name(&self, buffer: &mut Vec<u8>, mut each: impl FnMut(&[u8]) -> bool) -> Result<(), Errno> {
+        let mut entries = rustix::fs::RawDir::new(&self.fd, buffer.spare_capacity_mut());
+        while let Some(entry) = entries.next() {
+            match entry {
+                Ok(entry) if each(entry.file_name().to_bytes()) => {}
+                Ok(_) => return Ok(()),
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives every name that is there, in no order, until it is told that this was enough.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    pub(crate) fn each_name(&self, _: &mut Vec<u8>, mut each: impl FnMut(&[u8]) -> bool) -> Result<(), Errno> {
+        for entry in rustix::fs::Dir::read_from(&self.fd)? {
+            if !each(entry?.file_name().to_bytes()) {
+                break;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -195,13 +230,6 @@ impl Directory {
 
     pub(crate) fn remove(&self, name: &OsStr) -> Result<(), Errno> {
         retry_on_intr(|| unlinkat(&self.fd, name, AtFlags::empty()))
-    }
-
-    /// Every name that is there, in no order.
-    pub(crate) fn names(&self) -> Result<Vec<OsString>, Errno> {
-        use std::os::unix::ffi::OsStrExt as _;
-        let entries = rustix::fs::Dir::read_from(&self.fd)?;
-        entries.map(|entry| Ok(OsStr::from_bytes(entry?.file_name().to_bytes()).to_owned())).collect()
     }
 }
 

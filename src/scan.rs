@@ -324,34 +324,15 @@ fn look_at(directory: &Directory, name: &FileName, follow_symlinks: bool, path: 
     seen.map_err(|errno| Error::io("look at the file", &path.join(&**name), errno.into()))
 }
 
-#[cfg(any(target_os = "linux", target_os = "android"))]
 fn read_names(directory: &Directory, buffer: &mut Vec<u8>, names: &mut Names, stop: &AtomicBool) -> Result<(), Errno> {
-    let mut entries = rustix::fs::RawDir::new(directory, buffer.spare_capacity_mut());
-    while let Some(entry) = entries.next() {
-        match entry {
-            // What is missing does not matter: the caller looks at no name then.
-            _ if stop.load(Ordering::Relaxed) => return Ok(()),
-            Ok(entry) => push(names, entry.file_name().to_bytes()),
-            Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno),
-        }
-    }
-    Ok(())
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn read_names(directory: &Directory, _: &mut Vec<u8>, names: &mut Names, _: &AtomicBool) -> Result<(), Errno> {
-    for entry in rustix::fs::Dir::read_from(directory)? {
-        push(names, entry?.file_name().to_bytes());
-    }
-    Ok(())
-}
-
-fn push(names: &mut Names, name: &[u8]) {
     use std::os::unix::ffi::OsStrExt;
-    if is_handoff_name(OsStr::from_bytes(name)) {
-        names.push(name);
-    }
+    directory.each_name(buffer, |name| {
+        if is_handoff_name(OsStr::from_bytes(name)) {
+            names.push(name);
+        }
+        // What is missing does not matter then: the caller looks at no name.
+        !stop.load(Ordering::Relaxed)
+    })
 }
 
 /// Whether no name can change in this directory without its stamp showing it.

@@ -11,6 +11,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
+#[path = "faults/left.rs"]
+mod left;
 #[path = "faults/strace.rs"]
 mod strace;
 mod support;

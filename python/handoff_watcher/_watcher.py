@@ -81,7 +81,8 @@ def watch(
         the same replica takes its place, whatever becomes of the file; one with ``"ready": false``
         ends it.
     :param consume: Whether a file is deleted when the host has taken what it says, if it is still
-        the version that was taken. Only with ``mode="announcements"``.
+        the version that was taken. Symbolic links stay. Needs the right to write to the directory;
+        only one host may consume it. Only with ``mode="announcements"``.
     :param thread_name: The name of the scanning thread. Default: ``"handoff-watcher"``.
     """
     if on_event is not None:

@@ -138,8 +138,8 @@ pub struct Config {
     pub mode: i32,
     /// 1, only with HANDOFF_MODE_ANNOUNCEMENTS: a file is deleted when the host has taken what it says (on_event returned
     /// HANDOFF_ACCEPT, or handoff_watcher_next() handed it over), if it is still the version that was taken; a newer one
-    /// survives, and is told. After a crash of the host a message may come again. Needs the right to write to the
-    /// directory.
+    /// survives, and is told. After a crash of the host a message may come again. Symbolic links stay. Needs the right to
+    /// write to the directory; only one host may consume it.
     pub consume: i32,
 }
 

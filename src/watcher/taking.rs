@@ -64,13 +64,12 @@ impl Taking {
         }
     }
 
-    /// Before the first listing of a directory. Says whether any may be back.
+    /// Before the first listing of a directory. Says whether the descriptor has been used for it.
     fn bring_back(&mut self, directory: &Directory, here: Place, path: &Path, log: &Log) -> bool {
         if self.brought_back == Some(here) {
             return false;
         }
-        let outcome = bring_back(directory, |name| self.hidden.iter().any(|own| own.name == name));
-        match outcome {
+        match bring_back(directory, |name| self.hidden.iter().any(|own| own.name == name)) {
             Ok(count) => {
                 self.brought_back = Some(here);
                 if count > 0 {
@@ -81,7 +80,7 @@ impl Taking {
                 self.complain(log, &Error::io("bring back what was about to be deleted", path, errno.into()));
             }
         }
-        outcome != Ok(0)
+        true
     }
 
     /// Tries again what went wrong when it was hidden already, until then if that is given. That was complained about. Says
@@ -123,8 +122,8 @@ fn place(directory: &Directory) -> Option<Place> {
 }
 
 impl Worker {
-    /// Before each listing. True if something may be back that this descriptor does not show: on btrfs a directory has, as
-    /// long as it is open, only the names that it had by then.
+    /// Before each listing. True if that needs another descriptor: this one may have been listed; and on btrfs a directory has,
+    /// as long as it is open, only the names that it had by then.
     pub(super) fn settle_hidden(&mut self, directory: &Directory) -> bool {
         // Where it cannot be seen which directory it is, the next listing asks again.
         let Some((taking, here)) = self.taking.as_mut().and_then(|taking| Some((taking, place(directory)?))) else {
