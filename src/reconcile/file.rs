@@ -173,9 +173,10 @@ impl File {
     }
 
     pub(super) fn is_undecided(&self) -> bool {
-        self.open.as_ref().is_some_and(|open| open.undecided.is_some() || open.missing_since.is_some())
-            || self.read_queued
-            || self.unread && self.verdict.is_none()
+        let open = self.open.as_ref();
+        // What leads nowhere stays so, and is known to.
+        let is_open = open.is_some_and(|open| open.missing_since.is_some()) || self.unread;
+        open.is_some_and(|open| open.undecided.is_some()) || self.read_queued || is_open && self.verdict.is_none()
     }
 
     /// What its content is, if it is one that was parsed before: the version in force, or what was refused last.

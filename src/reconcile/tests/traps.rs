@@ -343,3 +343,30 @@ fn what_changes_while_the_host_has_the_event_in_its_hands_is_told_when_it_is_thr
         assert_eq!(told, [if taken { "updated" } else { "ready" }]);
     }
 }
+
+/// `list` waited its 30 s for it, although it had been told what it is.
+#[test]
+fn regression_what_leads_nowhere_is_decided_when_that_is_told() {
+    let mut world = World::new();
+    world.disk.put("a.json", Content::Dangling);
+    world.run(ms(2500));
+    assert_eq!(world.heard(), ["invalid a.json", "synced"]);
+    assert_eq!(world.core.figures().undecided_files, 0);
+    world.disk.replace("a.json", &doc("p", "r0", "x"));
+    world.run(INTERVAL + GRACE);
+    assert_eq!(world.heard(), ["ready r0 x"]);
+    // What it said ends when that is confirmed, and it is a file of its own from then on.
+    world.disk.remove("a.json");
+    world.disk.put("a.json", Content::Dangling);
+    world.run(ms(5000));
+    assert_eq!(world.heard(), ["removed r0 file_removed", "invalid a.json"]);
+    assert_eq!(world.core.figures().undecided_files, 0);
+    // Listed, and nothing is there.
+    world.disk.contradicts = true;
+    world.run(ms(5000));
+    assert_eq!(world.core.figures().undecided_files, 0);
+    world.disk.contradicts = false;
+    world.disk.remove("a.json");
+    world.run(ms(2000));
+    assert_eq!((world.heard().len(), world.core.figures().files), (1, 0));
+}
