@@ -7,9 +7,9 @@
 //! ```
 //!
 //! Pool managers register (`POST /v2/nodes/register`), send heartbeats (`POST /v2/nodes/{id}/heartbeat`; 404 tells a node
-//! that it is not known and has to register anew) and deregister (`DELETE /v2/nodes/{id}`; with `?instance_id=` only if
-//! the node has not registered as another instance since). People and routers ask `GET /v2/nodes` and `GET /v2/routes`;
-//! `GET /health` needs no token.
+//! that it is not known and has to register anew) and deregister (`DELETE /v2/nodes/{id}`). With `?instance_id=` the last two
+//! are refused with 409 when another process has registered as that node since. People and routers ask `GET /v2/nodes` and
+//! `GET /v2/routes`; `GET /health` needs no token.
 //!
 //! A node is offline after 30 s without a heartbeat, by this machine's monotonic clock: what the heartbeat's timestamp
 //! says is shown, and decides nothing. Heartbeats say which pools are ready; the replicas of each are asked of the node, at
@@ -19,6 +19,8 @@
 
 #[path = "common/http.rs"]
 mod http;
+#[path = "common/logging.rs"]
+mod logging;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -58,7 +60,7 @@ pub(crate) struct Args {
 }
 
 fn main() -> ExitCode {
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
+    logging::Discreet::start();
     match run(Args::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -134,6 +136,8 @@ struct Status {
 struct Replica {
     replica_id: String,
     url: String,
+    #[serde(default, skip_serializing)]
+    draining: bool,
 }
 
 #[derive(Debug)]
@@ -151,6 +155,13 @@ struct Node {
     /// When it was last asked; `None` when it has said something since.
     asked: Option<Instant>,
     asking: bool,
+}
+
+impl Node {
+    /// Than the process that says this of itself, as far as both tell.
+    fn is_another(&self, instance_id: Option<&str>) -> bool {
+        instance_id.zip(self.instance_id.as_deref()).is_some_and(|(says, is)| says != is)
+    }
 }
 
 #[derive(Debug)]
@@ -178,7 +189,9 @@ impl Plane {
         match (method, &path[..]) {
             ("GET", ["health"]) => Reply::json(200, &json!({ "ok": true })),
             ("POST", ["v2", "nodes", "register"]) => parsed(call, |body| self.register(body)),
-            ("POST", ["v2", "nodes", id, "heartbeat"]) => parsed(call, |body| self.heartbeat(id, body)),
+            ("POST", ["v2", "nodes", id, "heartbeat"]) => {
+                parsed(call, |body| self.heartbeat(id, call.parameter("instance_id"), body))
+            }
             ("DELETE", ["v2", "nodes", id]) => self.deregister(id, call.parameter("instance_id")),
             ("GET", ["v2", "nodes"]) => Reply::json(200, &self.list()),
             ("GET", ["v2", "routes"]) => Reply::json(200, &self.routes()),
@@ -207,6 +220,13 @@ impl Plane {
         {
             return Reply::error(409, format!("node {:?} is online on another machine: name them apart", said.node_id));
         }
+        // Whoever starts anew after a crash is let in at once; the other one, if it is alive, hears of it with its heartbeat.
+        if let Some(other) = nodes.get(&said.node_id)
+            && other.instance_id != said.instance_id
+            && self.is_online(other)
+        {
+            log::warn!("node {:?} registers anew, while it was online as another process", said.node_id);
+        }
         log::info!("node {:?} registered at {}", said.node_id, said.address);
         let not_ready = |pool_id: String| (pool_id.clone(), (Beat { pool_id, ..Beat::default() }, Vec::new()));
         let node = Node {
@@ -231,9 +251,7 @@ impl Plane {
         let mut nodes = self.nodes();
         let Some(node) = nodes.get(id) else { return unknown(id) };
         // The farewell of a process may come after its successor's registration.
-        if let (Some(leaves), Some(is)) = (instance_id, &node.instance_id)
-            && leaves != is
-        {
+        if node.is_another(instance_id) {
             return Reply::error(409, format!("node {id:?} has registered as another instance since"));
         }
         nodes.remove(id);
@@ -241,9 +259,17 @@ impl Plane {
         Reply::json(200, &json!({}))
     }
 
-    fn heartbeat(&self, id: &str, said: Heartbeat) -> Reply {
+    fn heartbeat(&self, id: &str, instance_id: Option<&str>, said: Heartbeat) -> Reply {
         let mut nodes = self.nodes();
         let Some(node) = nodes.get_mut(id) else { return unknown(id) };
+        if node.is_another(instance_id) {
+            // As long as the other one is there they would take turns.
+            if !self.is_online(node) {
+                return unknown(id);
+            }
+            let message = format!("another process has registered as node {id:?}: name them apart with --node-id");
+            return Reply::error(409, message);
+        }
         if !std::mem::replace(&mut node.online, true) {
             log::info!("node {id:?} is online again");
         }
@@ -281,7 +307,8 @@ impl Plane {
         json!({ "nodes": list.collect::<Vec<_>>() })
     }
 
-    /// Pools that are ready and not draining, of nodes that are online. `replicas` is empty for the moment that it takes to
+    /// Pools that are ready and not draining, of nodes that are online, and those of their replicas that do not drain either.
+    /// `replicas` is empty for the moment that it takes to
     /// ask the node for them. A pool without free slots is listed too: how busy is too busy is the router's affair, and 0 of
     /// 0 means that no handoff tells.
     fn routes(&self) -> Value {
@@ -290,6 +317,7 @@ impl Plane {
         let routes = online.flat_map(|(id, node)| {
             let open = node.pools.values().filter(|(beat, _)| beat.ready && !beat.draining);
             open.map(move |(beat, replicas)| {
+                let replicas: Vec<_> = replicas.iter().filter(|replica| !replica.draining).collect();
                 json!({
                     "pool_id": beat.pool_id,
                     "node_id": id,

@@ -18,15 +18,18 @@
 //!
 //! What it does not do: it asks no engine. A replica is ready because its handoff says so, until the file goes or, with
 //! `--check-processes`, its process does. A number that no handoff tells (`slots_*`, `vram_free_bytes`) is 0. And it passes on
-//! what traffic needs, not whole handoffs, nor texts of any length: one handoff may be as large as what a node may tell of all.
+//! what traffic needs, not whole handoffs, nor texts of any length: one handoff may be as large as what a node may tell of all,
+//! which is 1 MiB in a heartbeat, some 8,000 pools, and 4 MiB when it is asked.
 
 #[path = "pool_manager/control.rs"]
 mod control;
 #[path = "common/http.rs"]
 mod http;
+#[path = "common/logging.rs"]
+mod logging;
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -68,7 +71,7 @@ pub(crate) struct Args {
     /// The control plane
     #[arg(long, value_name = "URL", env = "ORCHESTRATORD_URL", hide_env_values = true)]
     orchestrator: String,
-    /// This node, unique in the control plane [default: the host's name]
+    /// This node, unique in the control plane also where a host has several [default: the host's name]
     #[arg(long)]
     node_id: Option<String>,
     /// This machine [default: /etc/machine-id]
@@ -92,7 +95,7 @@ pub(crate) struct Args {
 }
 
 fn main() -> ExitCode {
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
+    logging::Discreet::start();
     match run(Args::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -106,7 +109,7 @@ pub(crate) fn run(args: Args) -> Result<(), String> {
     let token = Token::from_env()?;
     check_url("--orchestrator", &args.orchestrator)?;
     // Caught from here on: whoever is told to end during the start ends in order.
-    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(|error| format!("cannot catch signals: {error}"))?;
+    let ending = end_by_signal().map_err(|error| format!("cannot catch signals: {error}"))?;
     let listener = http::listen(&args.listen)?;
     let local = listener.local;
     let address = match &args.address {
@@ -138,14 +141,30 @@ pub(crate) fn run(args: Args) -> Result<(), String> {
     });
     let control = control.map_err(|error| format!("cannot start the thread for the control plane: {error}"))?;
     // That nobody reads it changes nothing.
-    let _ = writeln!(std::io::stdout(), "listening on http://{local}");
+    let _ = writeln!(io::stdout(), "listening on http://{local}");
 
-    signals.forever().next();
-    log::info!("ending: deregistering");
-    let at_once = move || signals.forever().next().map(signal_hook::low_level::emulate_default_handler);
-    let _ = thread::Builder::new().name("second-signal".into()).spawn(at_once);
+    let _ = ending.recv();
     node.stop();
+    log::info!("ending: deregistering");
     control.join().unwrap_or_else(|_| Err(String::from("the thread for the control plane ended by a defect")))
+}
+
+/// Tells of the first signal to end. The second one ends the process on the spot, whatever holds it up: a control plane that
+/// hangs, or a log that nobody reads.
+fn end_by_signal() -> io::Result<Receiver<()>> {
+    let mut signals = Signals::new([SIGTERM, SIGINT])?;
+    let (end, ending) = sync_channel(1);
+    let wait = move || {
+        let mut signals = signals.forever();
+        if signals.next().is_some() {
+            let _ = end.send(());
+        }
+        for signal in signals {
+            let _ = signal_hook::low_level::emulate_default_handler(signal);
+        }
+    };
+    thread::Builder::new().name("signals".into()).spawn(wait)?;
+    Ok(ending)
 }
 
 /// Ends the process when its thread ends unbidden: a node that is silent, and looks alive, is of no use to anyone.
@@ -292,15 +311,26 @@ impl Node {
 }
 
 impl Told {
-    /// On the watcher's thread: nothing here waits.
+    /// On the watcher's thread: nothing here waits, but for whoever reads the log.
     fn hear(&self, event: &HandoffEvent) {
-        match (event.payload(), event.error()) {
-            (Some(payload), _) => {
-                let url = without_secrets(&payload.url);
-                log::info!("{}: {:?}/{:?} at {url}", event.name(), payload.pool_id, payload.replica_id);
+        let name = event.name();
+        match event {
+            HandoffEvent::Removed { payload, reason, .. } => {
+                log::info!("{name}: {:?}/{:?}: {}", payload.pool_id, payload.replica_id, reason.as_str());
             }
-            (None, Some(error)) => log::warn!("{}: {error}", event.name()),
-            (None, None) => log::info!("{}", event.name()),
+            HandoffEvent::Conflict { pool_id, replica_id, winner, losers, .. } => {
+                log::warn!(
+                    "{name}: {pool_id:?}/{replica_id:?} is claimed by {winner:?}, which is in force, and {losers:?}"
+                );
+            }
+            _ => match (event.payload(), event.error()) {
+                (Some(payload), _) => {
+                    let url = without_secrets(&payload.url);
+                    log::info!("{name}: {:?}/{:?} at {url}", payload.pool_id, payload.replica_id);
+                }
+                (None, Some(error)) => log::warn!("{name}: {error}"),
+                (None, None) => log::info!("{name}"),
+            },
         }
         if matches!(event, HandoffEvent::Synced) {
             self.synced.store(true, Ordering::Release);
@@ -333,11 +363,12 @@ fn short(text: &Option<String>) -> Option<String> {
     text.as_ref().map(|text| text.chars().take(MOST_CHARS).collect())
 }
 
-/// Free and all; a replica that does not say how many are free has all of them free.
+/// Free and all; a replica that does not say how many are free has all of them free, and one that drains none.
 fn slots(replicas: &[HandoffPayload]) -> (u64, u64) {
     replicas.iter().fold((0, 0), |(free, all), it| {
         let slots = it.slots.unwrap_or(0);
-        (free + u64::from(it.slots_free.unwrap_or(slots)), all + u64::from(slots))
+        let its_free = if is_draining(it) { 0 } else { it.slots_free.unwrap_or(slots) };
+        (free + u64::from(its_free), all + u64::from(slots))
     })
 }
 

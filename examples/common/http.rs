@@ -5,7 +5,7 @@
 //! with each request. The same proxy is for peers that nobody knows: headers that come byte by byte, and answers that are read
 //! so, have a bound for each byte, and none for all of them.
 //!
-//! `oxhttp` 0.3 panics at some requests (`CONNECT a:1`). That ends their connection alone: `panic = "abort"` is not for it.
+//! `oxhttp` 0.3 wants a `Host` header in requests of HTTP/1.0, too, and panics at some (`CONNECT a:1`). That ends their connection alone: `panic = "abort"` is not for it.
 
 use std::fmt;
 use std::io;
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use oxhttp::Server;
 use oxhttp::model::header::{ALLOW, AUTHORIZATION, CONNECTION, CONTENT_TYPE, WWW_AUTHENTICATE};
-use oxhttp::model::{Body, HeaderValue, Method, Request, Response, StatusCode, Version};
+use oxhttp::model::{Body, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use rustix::net::{AddressFamily, SocketType, bind, getsockname, socket, sockopt};
 use serde::Serialize;
@@ -285,7 +285,7 @@ impl Client {
         let failed = |error: &dyn fmt::Display| format!("{method} {url}: {error}");
         let bearer = HeaderValue::from_str(&format!("Bearer {}", self.token.0));
         let mut bearer = bearer.map_err(|_| failed(&"the token is no header"))?;
-        // So that no log of the client shows it either, however much it is asked to tell.
+        // So that the client does not show it; what it logs of the bytes that it sends, `logging` keeps to itself.
         bearer.set_sensitive(true);
         let request = ureq::http::Request::builder()
             .method(method)
@@ -312,8 +312,14 @@ pub(crate) fn segment(text: &str) -> String {
 
 /// Whether it is where an HTTP server may be that this client can reach: without a secret in it, which would end in logs.
 pub(crate) fn check_url(what: &str, url: &str) -> Result<(), String> {
-    let fine = |rest: &str| !rest.is_empty() && !rest.contains(['@', '?', '#', ' ']) && !rest.starts_with('/');
-    if url.strip_prefix("http://").is_some_and(fine) {
+    let is_fine = |uri: Uri| {
+        let Some(authority) = uri.authority() else { return false };
+        let is_port = authority.port_u16().is_some() || authority.as_str() == authority.host();
+        // A fragment is forgotten when it is parsed.
+        let is_plain = uri.query().is_none() && !url.contains(['@', '#']);
+        uri.scheme_str() == Some("http") && !authority.host().is_empty() && is_port && is_plain
+    };
+    if url.parse().is_ok_and(is_fine) {
         return Ok(());
     }
     let hint = match url.starts_with("https://") {

@@ -25,7 +25,7 @@ pub(super) struct Control {
     pub(super) orchestrator: String,
     pub(super) node_id: String,
     pub(super) machine_id: String,
-    /// So that the farewell of this process cannot remove the next one.
+    /// So that neither the farewell of this process can remove the next one, nor two of one name go unnoticed.
     pub(super) instance_id: String,
     /// Where the orchestrator reaches this node.
     pub(super) address: String,
@@ -81,7 +81,7 @@ impl Control {
 
     /// Also where no registration was confirmed: one whose answer was lost counts.
     fn deregister(&self) {
-        match self.client.ask("DELETE", &self.url(&format!("?instance_id={}", self.instance_id)), None) {
+        match self.client.ask("DELETE", &self.url(""), None) {
             Ok((200..=299, _)) => log::info!("deregistered"),
             Ok((404, _)) => log::info!("nothing to deregister: the orchestrator does not know this node"),
             Ok((409, _)) => log::info!("not deregistered: another process has registered this node since"),
@@ -125,8 +125,10 @@ impl Control {
         }
     }
 
+    /// Of this node, as this process knows it.
     fn url(&self, rest: &str) -> String {
-        format!("{}/v2/nodes/{}{rest}", self.orchestrator, segment(&self.node_id))
+        let (node_id, instance_id) = (segment(&self.node_id), &self.instance_id);
+        format!("{}/v2/nodes/{node_id}{rest}?instance_id={instance_id}", self.orchestrator)
     }
 
     /// Until the time is over, the end, or, where the orchestrator listens, a change.

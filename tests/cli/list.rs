@@ -65,6 +65,17 @@ fn shows_what_is_ready_sorted_and_what_is_invalid_with_its_reason() {
     assert_eq!(document["invalid"].as_array().unwrap().len(), 1);
 }
 
+/// It waited 30 s for it, and said that it was still being written.
+#[test]
+fn regression_a_link_to_nothing_is_invalid_and_waited_for_no_longer_than_others() {
+    let place = Place::new();
+    place.handoff("a.json", "p", "r", 1);
+    std::os::unix::fs::symlink("nowhere", place.join("b.json")).unwrap();
+    let said = finish(command(["list"]).arg(place.path()), b"");
+    assert_eq!((said.code, said.err.as_str()), (Some(1), ""), "{said:?}");
+    assert!(said.out.contains("a symbolic link that leads to nothing"), "{said:?}");
+}
+
 #[test]
 fn a_conflict_is_shown_and_is_not_invalid() {
     let place = Place::new();

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,6 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::http::{self, Reply, Token};
+use crate::logging::Discreet;
 use crate::{orchestrator, pool_manager};
 
 /// For what must come. Far longer than it takes, for a machine that is busy.
@@ -59,7 +60,7 @@ pub(crate) fn handoff(pool: &str, replica: &str, engine: &Engine) -> HandoffPayl
 }
 
 /// As the examples', but that it takes the library's thread with it when it hears of a pool of this name.
-struct Logger(env_logger::Logger);
+struct Logger(Discreet);
 
 pub(crate) const DOOMED: &str = "doomed";
 
@@ -82,7 +83,7 @@ impl log::Log for Logger {
 pub(crate) fn play() {
     let args = std::env::var("NODE_ARGS").unwrap_or_default();
     let args = || std::iter::once("role").chain(args.split('\n').filter(|arg| !arg.is_empty()));
-    log::set_boxed_logger(Box::new(Logger(env_logger::Builder::from_default_env().build()))).unwrap();
+    log::set_boxed_logger(Box::new(Logger(Discreet::new()))).unwrap();
     log::set_max_level(log::LevelFilter::Trace);
     let result = match std::env::var("NODE_ROLE").as_deref() {
         Ok("orchestrator") => orchestrator::run(orchestrator::Args::parse_from(args())),
@@ -117,11 +118,27 @@ pub(crate) struct Role {
     out: Option<BufReader<std::process::ChildStdout>>,
     log: Arc<Mutex<String>>,
     reader: Option<thread::JoinHandle<()>>,
+    /// Where nobody reads its log.
+    unread: Option<ChildStderr>,
     address: Option<SocketAddr>,
 }
 
 impl Role {
     pub(crate) fn spawn(role: &str, args: &str, token: &str) -> Self {
+        let mut it = Self::unread(role, args, token);
+        let (mut err, written) = (BufReader::new(it.unread.take().unwrap()), it.log.clone());
+        it.reader = Some(thread::spawn(move || {
+            let mut line = Vec::new();
+            while err.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
+                written.lock().unwrap().push_str(&String::from_utf8_lossy(&line));
+                line.clear();
+            }
+        }));
+        it
+    }
+
+    /// One whose log nobody reads: the pipe becomes full, and whoever logs then waits.
+    pub(crate) fn unread(role: &str, args: &str, token: &str) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["role", "--exact", "--ignored", "--nocapture", "--test-threads", "1"])
             .envs([("NODE_ROLE", role), ("NODE_ARGS", args), ("LLORCH_API_TOKEN", token)])
@@ -136,17 +153,8 @@ impl Role {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let log = Arc::new(Mutex::new(String::new()));
-        let (mut err, written) = (BufReader::new(child.stderr.take().unwrap()), log.clone());
-        let reader = thread::spawn(move || {
-            let mut line = Vec::new();
-            while err.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
-                written.lock().unwrap().push_str(&String::from_utf8_lossy(&line));
-                line.clear();
-            }
-        });
-        let out = BufReader::new(child.stdout.take().unwrap());
-        Self { child, out: Some(out), log, reader: Some(reader), address: None }
+        let (out, unread) = (child.stdout.take().map(BufReader::new), child.stderr.take());
+        Self { child, out, log: Arc::default(), reader: None, unread, address: None }
     }
 
     #[track_caller]
@@ -174,6 +182,15 @@ impl Role {
 
     pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap().clone()
+    }
+
+    /// How much of a log that nobody reads has been written.
+    pub(crate) fn unread_bytes(&self) -> u64 {
+        rustix::io::ioctl_fionread(self.unread.as_ref().unwrap()).unwrap()
+    }
+
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
@@ -205,7 +222,10 @@ impl Drop for Role {
                 self.log().lines().filter(|it| !it.contains(" TRACE ")).collect::<Vec<_>>().join("\n")
             );
         } else {
-            assert!(!self.log().contains(TOKEN), "{}", self.log());
+            let log = self.log();
+            assert!(!log.contains(TOKEN), "{log}");
+            // What is sent, as it is sent: a few bytes a line, where nothing of it would be found.
+            assert!(!log.lines().any(|line| line.contains(" ureq")), "{log}");
         }
     }
 }

@@ -9,6 +9,8 @@
 #[path = "../../examples/common/http.rs"]
 #[allow(dead_code)] // The engines serve, too.
 mod http;
+#[path = "../../examples/common/logging.rs"]
+mod logging;
 #[path = "../../examples/orchestrator.rs"]
 #[allow(dead_code)] // Its `main`.
 mod orchestrator;
@@ -245,6 +247,30 @@ fn sigterm_deregisters_and_does_not_wait_for_what_hangs() {
     until("the silence is seen", || orchestrator.online().is_empty());
 }
 
+/// Whoever supervises it may be what reads no more.
+#[test]
+fn regression_a_second_sigterm_ends_it_also_when_nobody_reads_its_log() {
+    let dir = dir();
+    let args = [dir.path().to_str().unwrap(), "--orchestrator", "http://127.0.0.1:1", "--listen", "127.0.0.1:0"];
+    let mut node = Role::unread("pool_manager", &[&args[..], &["--instant"]].concat().join("\n"), TOKEN);
+    let (mut written, mut since, mut number) = (0, Instant::now(), 0);
+    until("its log is full", || {
+        // Each is logged.
+        number += 1;
+        let handoff = HandoffPayload::new("p", "r0", format!("http://h/{number}")).unwrap();
+        publish(dir.path(), &handoff).unwrap();
+        if node.unread_bytes() != written {
+            (written, since) = (node.unread_bytes(), Instant::now());
+        }
+        written > 4096 && since.elapsed().as_secs() > 2
+    });
+    node.signal(Signal::TERM);
+    until("the second one ends it", || {
+        node.signal(Signal::TERM);
+        node.has_ended()
+    });
+}
+
 #[test]
 fn a_pool_manager_whose_watcher_died_does_not_look_alive() {
     let (dir, orchestrator, engine) = (dir(), Orchestrator::start(&OFFLINE), Engine::start());
@@ -306,7 +332,7 @@ fn what_a_handoff_leaves_out_is_told_as_such() {
         })
     };
     let expected = [
-        told("draining", true, true, (2, 2), 0, None),
+        told("draining", true, true, (0, 2), 0, None),
         told("half", true, false, (1, 4), 7, Some("vllm")),
         told("starting", false, false, (0, 0), 0, None),
         told("unknown", true, false, (0, 0), 0, None),
@@ -362,6 +388,47 @@ fn regression_the_password_of_an_engine_is_in_no_log() {
     assert!(node.log().contains("…@127.0.0.1:1/v1"), "{}", node.log());
 }
 
+/// As one host with two runtime directories has them, where nobody named them apart.
+#[test]
+fn regression_two_pool_managers_of_one_name_are_told_so() {
+    let (orchestrator, engine) = (Orchestrator::start(&[]), Engine::start());
+    let (first_dir, second_dir) = (dir(), dir());
+    produce(first_dir.path(), "first", "r0", &engine);
+    produce(second_dir.path(), "second", "r0", &engine);
+    let often = ["--node-id", "n", "--heartbeat-ms", "200"];
+    let first = PoolManager::start(first_dir.path(), &orchestrator.url(""), &often, &[]);
+    until("the first one is there", || orchestrator.routes() == ["first"]);
+    let mut second = PoolManager::start(second_dir.path(), &orchestrator.url(""), &often, &[]);
+    until("the first one is told", || first.log().contains("name them apart with --node-id"));
+    until("the second one is there", || orchestrator.routes() == ["second"]);
+    until("it is warned of", || orchestrator.log().contains("while it was online as another process"));
+    // They do not take turns.
+    for node in [&first, &second] {
+        assert_eq!(node.log().matches("registered as \"n\"").count(), 1, "{}", node.log());
+    }
+    second.signal(Signal::TERM);
+    assert!(second.end().success());
+    until("the first one is back", || orchestrator.routes() == ["first"]);
+}
+
+/// One of two replicas of a pool takes no more: the pool does, and not there.
+#[test]
+fn regression_no_traffic_goes_to_a_replica_that_drains() {
+    let (dir, orchestrator) = (dir(), Orchestrator::start(&[]));
+    let node = PoolManager::start(dir.path(), &orchestrator.url(""), &["--node-id", "n"], &[]);
+    for (replica, more) in [("stays", r#","slots":4"#), ("leaves", r#","slots":8,"draining":true"#)] {
+        let handoff = format!(r#"{{"pool_id":"p","replica_id":"{replica}","url":"http://h"{more}}}"#);
+        publish(dir.path(), &HandoffPayload::parse(handoff.as_bytes()).unwrap()).unwrap();
+    }
+    let status = || ask("GET", &node.url("/v2/pools/p/status"), Some(TOKEN), None).unwrap().1;
+    until("both are known", || status()["replicas"].as_array().is_some_and(|replicas| replicas.len() == 2));
+    assert_eq!(status()["draining"], false);
+    assert_eq!((&status()["slots_free"], &status()["slots_total"]), (&json!(4), &json!(12)));
+    until("one is routed to", || orchestrator.replicas("p").iter().map(|(id, _)| &**id).eq(["stays"]));
+    let route = orchestrator.route("p").unwrap();
+    assert_eq!((&route["slots_free"], &route["slots_total"]), (&json!(4), &json!(12)));
+}
+
 #[test]
 fn what_is_no_request_is_refused_in_words() {
     let orchestrator = Orchestrator::start(&[]);
@@ -375,6 +442,9 @@ fn what_is_no_request_is_refused_in_words() {
         ("/v2/nodes/register", node("http://", "ftp://"), 400, "field `address`"),
         ("/v2/nodes/register", node("http://", "https://"), 400, "a proxy that speaks TLS"),
         ("/v2/nodes/register", node("127", "user:word@127"), 400, "field `address`"),
+        ("/v2/nodes/register", node("http://127.0.0.1", "http://h\\nforged"), 400, "field `address`"),
+        ("/v2/nodes/register", node(":1\"", ":99999\""), 400, "field `address`"),
+        ("/v2/nodes/register", node("127.0.0.1:1", "h?a"), 400, "field `address`"),
         ("/v2/nodes/register", large, 413, "at most 1048576 bytes"),
         ("/v2/nodes/x/heartbeat", String::from(r#"{"timestamp":"","pools":[]}"#), 404, "register"),
         ("/v2/nodes/x/heartbeat", String::from(r#"{"pools":[]}"#), 400, "timestamp"),

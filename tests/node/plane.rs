@@ -20,6 +20,7 @@ use crate::dir;
 struct Heard {
     at: Instant,
     line: String,
+    query: Option<String>,
     authorization: String,
     body: Value,
 }
@@ -76,6 +77,9 @@ fn hear(stream: &TcpStream) -> io::Result<Heard> {
         reader.read_line(&mut line).map(|_| line.trim_end().to_owned())
     };
     let line = next()?;
+    // Who it is from says each request but the registration.
+    let query = line.split_once('?').and_then(|(_, rest)| rest.split_once(' ')).map(|(query, _)| query.to_owned());
+    let line = query.as_ref().map_or(line.clone(), |query| line.replace(&format!("?{query}"), ""));
     let (mut authorization, mut length) = (String::new(), 0);
     loop {
         let header = next()?;
@@ -88,7 +92,13 @@ fn hear(stream: &TcpStream) -> io::Result<Heard> {
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
-    Ok(Heard { at: Instant::now(), line, authorization, body: serde_json::from_slice(&body).unwrap_or_default() })
+    Ok(Heard {
+        at: Instant::now(),
+        line,
+        query,
+        authorization,
+        body: serde_json::from_slice(&body).unwrap_or_default(),
+    })
 }
 
 /// A heartbeat every 200 ms; requests may take as long as they do.
@@ -174,9 +184,10 @@ fn a_node_tells_all_that_the_control_plane_asks_for() {
 
     node.signal(Signal::TERM);
     assert_eq!(node.end().code(), Some(0), "{}", node.log());
-    let leaves = format!("DELETE /v2/nodes/n?instance_id={} HTTP/1.1", instance.as_str().unwrap());
-    assert_eq!(plane.heard().last().unwrap().line, leaves);
+    assert_eq!(plane.heard().last().unwrap().line, "DELETE /v2/nodes/n HTTP/1.1");
+    let instance = format!("instance_id={}", instance.as_str().unwrap());
     for heard in plane.heard() {
+        assert_eq!(heard.query.as_deref(), (heard.line != REGISTER).then_some(&*instance), "{}", heard.line);
         assert_eq!(heard.authorization, format!("Bearer {TOKEN}"), "{}", heard.line);
     }
 }
