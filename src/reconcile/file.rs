@@ -23,6 +23,9 @@ pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// promise 1 adds to the interval.
 pub(super) const CONFIRM: Duration = Duration::from_millis(50);
 
+/// The same for a name that is gone while what may have come in its place is not believed yet: it is, or is not, by then.
+const CONFIRM_LATE: Duration = Duration::from_millis(90);
+
 /// The same number everywhere.
 const ENOENT: i32 = 2;
 
@@ -76,6 +79,16 @@ pub(super) enum Step {
     Gone,
 }
 
+/// What is to be known of a listing to say what it means for a file.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Look {
+    pub(super) settle_time: Duration,
+    /// It is one between two polls, and says only what shows.
+    pub(super) early: bool,
+    /// Some file is not believed yet that could take another one's place.
+    pub(super) comes: bool,
+}
+
 /// How to look at a faulty file again.
 enum Again {
     Read,
@@ -92,13 +105,22 @@ struct Open {
     undecided: Option<Undecided>,
     /// The name is not in the listings, or leads nowhere, since then.
     missing_since: Option<Instant>,
+    /// How long that must last to be believed.
+    confirm: Duration,
     /// The last listing had the name all the same: whatever a read finds then, the file is not gone.
     is_listed: bool,
 }
 
 impl Open {
     fn new(now: Instant) -> Box<Self> {
-        Box::new(Self { stamp_since: now, read_began: None, undecided: None, missing_since: None, is_listed: true })
+        Box::new(Self {
+            stamp_since: now,
+            read_began: None,
+            undecided: None,
+            missing_since: None,
+            confirm: CONFIRM,
+            is_listed: true,
+        })
     }
 }
 
@@ -201,8 +223,14 @@ impl File {
         self.stamp == Some(stamp) && self.open.as_ref().is_none_or(|open| open.missing_since.is_none())
     }
 
-    /// A complete listing has the name. `early`: it is one between two polls, and says only what shows.
-    pub(super) fn seen(&mut self, now: Instant, seen: Seen, settle_time: Duration, early: bool) -> Step {
+    /// Good bytes that are not believed yet.
+    pub(super) fn is_candidate(&self) -> bool {
+        matches!(self.undecided(), Some(Undecided::Candidate { .. }))
+    }
+
+    /// A complete listing has the name.
+    pub(super) fn seen(&mut self, now: Instant, seen: Seen, look: Look) -> Step {
+        let Look { settle_time, early, comes } = look;
         match seen {
             Seen::File(stamp) => {
                 let came_back = self.is_there();
@@ -227,18 +255,16 @@ impl File {
                 self.faulty(now, Fault::Unreadable(errno), unreadable("stat", errno), settle_time, Again::List)
             }
             Seen::Vanished => {
-                let since = self.missing(now, true);
-                if now.duration_since(since) < CONFIRM {
-                    return Step::ListAt(since + CONFIRM);
+                if let Some(confirmed) = self.missing(now, true, comes) {
+                    return Step::ListAt(confirmed);
                 }
                 // Listed again, and again there is nothing. Only a listing removes: until then it cannot be read.
                 self.unstamped();
                 self.faulty(now, Fault::Unreadable(ENOENT), unreadable("stat", ENOENT), settle_time, Again::List)
             }
             Seen::Absent => {
-                let since = self.missing(now, false);
-                if now.duration_since(since) < CONFIRM {
-                    return Step::ListAt(since + CONFIRM);
+                if let Some(confirmed) = self.missing(now, false, comes) {
+                    return Step::ListAt(confirmed);
                 }
                 if self.version.is_some() {
                     // What the link led to is gone. The link itself comes again with the next listing, as a new file.
@@ -252,12 +278,11 @@ impl File {
     }
 
     /// A complete listing does not have the name. A read then confirms what the listing said, unless that is certain.
-    pub(super) fn unlisted(&mut self, now: Instant, certain: bool) -> Step {
-        let since = self.missing(now, false);
-        match (now.duration_since(since) < CONFIRM, certain) {
-            (true, _) => Step::ListAt(since + CONFIRM),
-            (false, true) => Step::Gone,
-            (false, false) => Step::Read,
+    pub(super) fn unlisted(&mut self, now: Instant, certain: bool, comes: bool) -> Step {
+        match (self.missing(now, false, comes), certain) {
+            (Some(confirmed), _) => Step::ListAt(confirmed),
+            (None, true) => Step::Gone,
+            (None, false) => Step::Read,
         }
     }
 
@@ -325,17 +350,19 @@ impl File {
         self.open.as_mut().is_some_and(|open| open.missing_since.take().is_some())
     }
 
-    /// Since when a listing does not lead to it.
-    fn missing(&mut self, now: Instant, is_listed: bool) -> Instant {
+    /// A listing does not lead to it. When that is to be confirmed, unless it is now.
+    fn missing(&mut self, now: Instant, is_listed: bool, comes: bool) -> Option<Instant> {
         let open = self.open(now);
         open.is_listed = is_listed;
-        *open.missing_since.get_or_insert(now)
+        open.confirm = if comes { CONFIRM_LATE } else { CONFIRM };
+        let confirmed = *open.missing_since.get_or_insert(now) + open.confirm;
+        (now < confirmed).then_some(confirmed)
     }
 
     /// Whether the listings have missed it for long enough.
     fn is_gone(&self, now: Instant) -> bool {
         let open = self.open.as_ref().filter(|open| !open.is_listed);
-        open.and_then(|open| open.missing_since).is_some_and(|since| now.duration_since(since) >= CONFIRM)
+        open.and_then(|open| Some(open.missing_since? + open.confirm)).is_some_and(|confirmed| confirmed <= now)
     }
 
     fn undecided(&self) -> Option<&Undecided> {

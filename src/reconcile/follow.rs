@@ -19,11 +19,13 @@ pub(super) struct Before {
     pub(super) rank: Option<Rank>,
     pub(super) invalid: bool,
     pub(super) undecided: bool,
+    pub(super) candidate: bool,
 }
 
 impl Before {
     pub(super) fn of(file: &File) -> Self {
-        Self { rank: file.rank(), invalid: file.verdict.is_some(), undecided: file.is_undecided() }
+        let (invalid, undecided) = (file.verdict.is_some(), file.is_undecided());
+        Self { rank: file.rank(), invalid, undecided, candidate: file.is_candidate() }
     }
 }
 
@@ -116,7 +118,7 @@ impl Reconciler {
     }
 
     pub(super) fn gone(&mut self, id: FileId, before: Before) {
-        self.count(before, Before { rank: None, invalid: false, undecided: false });
+        self.count(before, Before { rank: None, invalid: false, undecided: false, candidate: false });
         self.schedule.forget(id);
         self.outbox.forgive(Subject::Invalid(id));
         self.resolved(Subject::Invalid(id));
@@ -140,6 +142,7 @@ impl Reconciler {
         let moved = |count: usize, was: bool, is: bool| count + usize::from(is) - usize::from(was);
         self.invalid_files = moved(self.invalid_files, before.invalid, after.invalid);
         self.undecided_files = moved(self.undecided_files, before.undecided, after.undecided);
+        self.candidates = moved(self.candidates, before.candidate, after.candidate);
     }
 
     pub(super) fn postpone(&mut self, id: FileId) {

@@ -44,7 +44,7 @@ pub(crate) use announcement::Taken;
 pub(crate) use document::{Document, Fault};
 use events::Flight;
 pub(crate) use events::News;
-use file::{File, Step};
+use file::{File, Look, Step};
 use follow::Before;
 use leftover::Followed;
 pub(crate) use leftover::process_of;
@@ -167,6 +167,8 @@ pub(crate) struct Reconciler {
     registry_changes: Vec<ReplicaKey>,
     invalid_files: usize,
     undecided_files: usize,
+    /// Files with good bytes that are not believed yet.
+    candidates: usize,
 }
 
 impl Reconciler {
@@ -194,6 +196,7 @@ impl Reconciler {
             registry_changes: Vec::new(),
             invalid_files: 0,
             undecided_files: 0,
+            candidates: 0,
         }
     }
 
@@ -212,10 +215,10 @@ impl Reconciler {
         let arrivals: Vec<&Entry> = arrivals.iter().filter(|it| matches!(it.seen, Seen::File(_))).collect();
         self.arriving = true;
         let mut steps = Vec::with_capacity(arrivals.len());
-        let settle_time = self.settle_time;
+        let look = Look { settle_time: self.settle_time, early: true, comes: false };
         let created = self.files.add(&arrivals, |entry| {
             let mut file = File::new(entry.name.clone(), now, false);
-            steps.push((Before::of(&file), file.seen(now, entry.seen, settle_time, true)));
+            steps.push((Before::of(&file), file.seen(now, entry.seen, look)));
             file
         });
         for (id, (before, step)) in created.into_iter().zip(steps) {
@@ -244,14 +247,14 @@ impl Reconciler {
         // In a poll that finds nothing changed, nothing is allocated here.
         let mut steps: Vec<(FileId, Before, Step)> = Vec::new();
         let mut news = Vec::new();
-        let settle_time = self.settle_time;
+        let look = Look { settle_time: self.settle_time, early, comes: self.candidates > 0 };
         let created = self.files.walk(
             &listing.entries,
             |id, file, entry| {
                 let before = Before::of(file);
                 let step = match entry {
-                    Some(entry) => file.seen(now, entry.seen, settle_time, early),
-                    None => file.unlisted(now, listing.certain),
+                    Some(entry) => file.seen(now, entry.seen, look),
+                    None => file.unlisted(now, listing.certain, look.comes),
                 };
                 if step != Step::Nothing || before.rank != file.rank() || before.undecided != file.is_undecided() {
                     steps.push((id, before, step));
@@ -259,7 +262,7 @@ impl Reconciler {
             },
             |entry| {
                 let mut file = File::new(entry.name.clone(), now, initial);
-                news.push((Before::of(&file), file.seen(now, entry.seen, settle_time, early)));
+                news.push((Before::of(&file), file.seen(now, entry.seen, look)));
                 file
             },
         );

@@ -94,6 +94,8 @@ struct World {
     arrives: bool,
     /// How long that takes then.
     look_takes: Duration,
+    /// How long each read takes.
+    read_takes: Duration,
     /// The processor time of a scan between two polls.
     scan_costs: Duration,
     /// The names of the last listing.
@@ -143,6 +145,7 @@ impl World {
             reads: 0,
             arrives: true,
             look_takes: Duration::ZERO,
+            read_takes: Duration::ZERO,
             scan_costs: Duration::ZERO,
             listed: BTreeSet::new(),
             refusals: 0,
@@ -186,6 +189,8 @@ impl World {
                 break;
             }
         }
+        let candidates = self.core.files.iter().filter(|(_, file)| file.is_candidate()).count();
+        assert_eq!(self.core.candidates, candidates);
         if let Some(began) = scan {
             self.core.handle_round_end(began, self.now, self.scan_costs);
         }
@@ -216,10 +221,15 @@ impl World {
     }
 
     fn read(&mut self) {
-        while let Some((id, name)) = self.core.poll_read(self.now) {
+        // What comes due meanwhile is for the next round.
+        let now = self.now;
+        while let Some((id, name)) = self.core.poll_read(now) {
             self.reads += 1;
+            self.pass(self.now + self.read_takes / 2);
+            let began = self.now;
+            self.pass(began + self.read_takes / 2);
             match self.disk.read(&name) {
-                Some(document) => self.core.handle_document(self.now, self.now, id, document),
+                Some(document) => self.core.handle_document(began, self.now, id, document),
                 None => self.core.handle_exhausted(id, Error::new(ErrorKind::Io, "too many open files: simulated")),
             }
         }

@@ -370,3 +370,38 @@ fn regression_what_leads_nowhere_is_decided_when_that_is_told() {
     world.run(ms(2000));
     assert_eq!((world.heard().len(), world.core.figures().files), (1, 0));
 }
+
+/// Another file takes the place of the one that goes, written in place: both are believed after the same time, and the one
+/// was read when the other had been missed.
+#[test]
+fn regression_a_replica_whose_file_goes_is_not_removed_before_it_is_known_what_came() {
+    for (read_takes, fails) in [(0, false), (1, false), (15, false), (0, true), (1, true), (15, true)] {
+        let read_takes = ms(read_takes);
+        let mut world = World::new();
+        world.read_takes = read_takes;
+        world.disk.replace("a.json", &doc("p", "r0", "a"));
+        let mut world = world.settled();
+        // What comes back as a whole is not told file by file.
+        world.disk.listing_fails = fails;
+        world.run(INTERVAL);
+        world.disk.remove("a.json");
+        world.disk.create("b.json", &doc("p", "r0", "b"));
+        world.disk.listing_fails = false;
+        world.run(ms(3000));
+        let heard: Vec<_> = world.heard().into_iter().filter(|event| !event.contains("available")).collect();
+        assert_eq!(heard, ["updated r0 b"], "{read_takes:?} {fails}");
+        // One that never comes to rest holds up nothing.
+        world.disk.create("c.json", &doc("p", "r1", "x"));
+        world.run(ms(1000));
+        world.heard();
+        world.disk.remove("b.json");
+        let gone = world.now;
+        let mut version = 0;
+        while world.host.held.len() == 2 {
+            version += 1;
+            world.disk.overwrite("c.json", &doc("p", "r1", &format!("{version}")));
+            world.run(ms(10));
+        }
+        assert!(world.now - gone <= INTERVAL + GRACE, "{:?}", world.now - gone);
+    }
+}
