@@ -183,8 +183,16 @@ impl Reconciler {
         Some((news, changed, Flight::Replica(id, desired)))
     }
 
+    /// No file speaks of the replica, but one that is not believed yet may: it stays as it is until then.
+    pub(super) fn is_between_files(&self, replica: &Replica) -> bool {
+        self.announcements.is_none() && replica.claims().is_empty() && self.coming.contains_key(&replica.key)
+    }
+
     /// What the host should hold of a replica: nothing where no file claims it, or the one in force says "not ready".
     fn desired_of(&self, replica: &Replica) -> Option<Told> {
+        if self.is_between_files(replica) {
+            return replica.told().cloned();
+        }
         let (file, version) = self.in_force_of(replica)?;
         let told = || Told { file: file.clone(), handoff: version.handoff.clone() };
         version.handoff.is_ready().then(told)

@@ -23,9 +23,6 @@ pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// promise 1 adds to the interval.
 pub(super) const CONFIRM: Duration = Duration::from_millis(50);
 
-/// The same for a name that is gone while what may have come in its place is not believed yet: it is, or is not, by then.
-const CONFIRM_LATE: Duration = Duration::from_millis(90);
-
 /// The same number everywhere.
 const ENOENT: i32 = 2;
 
@@ -53,10 +50,10 @@ pub(super) struct Verdict {
 /// What is not decided yet.
 #[derive(Clone, Debug)]
 enum Undecided {
-    /// The same unusable content since then: perhaps only half-written.
-    Suspect { fault: Fault, error: Error, since: Instant },
+    /// The same unusable content since then: perhaps only half-written. `before`: what it said before, and was not believed yet.
+    Suspect { fault: Fault, error: Error, since: Instant, before: Option<Handoff> },
     /// Other good bytes than those in force since then, written in place: perhaps half overwritten.
-    Candidate { hash: ContentHash, since: Instant },
+    Candidate { handoff: Handoff, since: Instant },
 }
 
 /// What became of a file by one look or read.
@@ -79,16 +76,6 @@ pub(super) enum Step {
     Gone,
 }
 
-/// What is to be known of a listing to say what it means for a file.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Look {
-    pub(super) settle_time: Duration,
-    /// It is one between two polls, and says only what shows.
-    pub(super) early: bool,
-    /// Some file is not believed yet that could take another one's place.
-    pub(super) comes: bool,
-}
-
 /// How to look at a faulty file again.
 enum Again {
     Read,
@@ -105,22 +92,13 @@ struct Open {
     undecided: Option<Undecided>,
     /// The name is not in the listings, or leads nowhere, since then.
     missing_since: Option<Instant>,
-    /// How long that must last to be believed.
-    confirm: Duration,
     /// The last listing had the name all the same: whatever a read finds then, the file is not gone.
     is_listed: bool,
 }
 
 impl Open {
     fn new(now: Instant) -> Box<Self> {
-        Box::new(Self {
-            stamp_since: now,
-            read_began: None,
-            undecided: None,
-            missing_since: None,
-            confirm: CONFIRM,
-            is_listed: true,
-        })
+        Box::new(Self { stamp_since: now, read_began: None, undecided: None, missing_since: None, is_listed: true })
     }
 }
 
@@ -223,14 +201,17 @@ impl File {
         self.stamp == Some(stamp) && self.open.as_ref().is_none_or(|open| open.missing_since.is_none())
     }
 
-    /// Good bytes that are not believed yet.
-    pub(super) fn is_candidate(&self) -> bool {
-        matches!(self.undecided(), Some(Undecided::Candidate { .. }))
+    /// What it says, or said before it was rewritten, and is not believed yet.
+    pub(super) fn coming(&self) -> Option<&Handoff> {
+        let open = self.open.as_ref().filter(|open| open.missing_since.is_none())?;
+        match open.undecided.as_ref()? {
+            Undecided::Suspect { before, .. } => before.as_ref(),
+            Undecided::Candidate { handoff, .. } => Some(handoff),
+        }
     }
 
-    /// A complete listing has the name.
-    pub(super) fn seen(&mut self, now: Instant, seen: Seen, look: Look) -> Step {
-        let Look { settle_time, early, comes } = look;
+    /// A complete listing has the name. `early`: it is one between two polls, and says only what shows.
+    pub(super) fn seen(&mut self, now: Instant, seen: Seen, settle_time: Duration, early: bool) -> Step {
         match seen {
             Seen::File(stamp) => {
                 let came_back = self.is_there();
@@ -255,16 +236,18 @@ impl File {
                 self.faulty(now, Fault::Unreadable(errno), unreadable("stat", errno), settle_time, Again::List)
             }
             Seen::Vanished => {
-                if let Some(confirmed) = self.missing(now, true, comes) {
-                    return Step::ListAt(confirmed);
+                let since = self.missing(now, true);
+                if now.duration_since(since) < CONFIRM {
+                    return Step::ListAt(since + CONFIRM);
                 }
                 // Listed again, and again there is nothing. Only a listing removes: until then it cannot be read.
                 self.unstamped();
                 self.faulty(now, Fault::Unreadable(ENOENT), unreadable("stat", ENOENT), settle_time, Again::List)
             }
             Seen::Absent => {
-                if let Some(confirmed) = self.missing(now, false, comes) {
-                    return Step::ListAt(confirmed);
+                let since = self.missing(now, false);
+                if now.duration_since(since) < CONFIRM {
+                    return Step::ListAt(since + CONFIRM);
                 }
                 if self.version.is_some() {
                     // What the link led to is gone. The link itself comes again with the next listing, as a new file.
@@ -278,11 +261,12 @@ impl File {
     }
 
     /// A complete listing does not have the name. A read then confirms what the listing said, unless that is certain.
-    pub(super) fn unlisted(&mut self, now: Instant, certain: bool, comes: bool) -> Step {
-        match (self.missing(now, false, comes), certain) {
-            (Some(confirmed), _) => Step::ListAt(confirmed),
-            (None, true) => Step::Gone,
-            (None, false) => Step::Read,
+    pub(super) fn unlisted(&mut self, now: Instant, certain: bool) -> Step {
+        let since = self.missing(now, false);
+        match (now.duration_since(since) < CONFIRM, certain) {
+            (true, _) => Step::ListAt(since + CONFIRM),
+            (false, true) => Step::Gone,
+            (false, false) => Step::Read,
         }
     }
 
@@ -350,19 +334,17 @@ impl File {
         self.open.as_mut().is_some_and(|open| open.missing_since.take().is_some())
     }
 
-    /// A listing does not lead to it. When that is to be confirmed, unless it is now.
-    fn missing(&mut self, now: Instant, is_listed: bool, comes: bool) -> Option<Instant> {
+    /// Since when a listing does not lead to it.
+    fn missing(&mut self, now: Instant, is_listed: bool) -> Instant {
         let open = self.open(now);
         open.is_listed = is_listed;
-        open.confirm = if comes { CONFIRM_LATE } else { CONFIRM };
-        let confirmed = *open.missing_since.get_or_insert(now) + open.confirm;
-        (now < confirmed).then_some(confirmed)
+        *open.missing_since.get_or_insert(now)
     }
 
     /// Whether the listings have missed it for long enough.
     fn is_gone(&self, now: Instant) -> bool {
         let open = self.open.as_ref().filter(|open| !open.is_listed);
-        open.and_then(|open| Some(open.missing_since? + open.confirm)).is_some_and(|confirmed| confirmed <= now)
+        open.and_then(|open| open.missing_since).is_some_and(|since| now.duration_since(since) >= CONFIRM)
     }
 
     fn undecided(&self) -> Option<&Undecided> {
@@ -401,12 +383,14 @@ impl File {
         // The first version of an inode, too, may be overwritten already when it is first read.
         let written = recent && mtime == stamp.ctime;
         if written || self.version.is_some() && self.in_place {
-            let since = match self.undecided() {
-                Some(Undecided::Candidate { hash: same, since }) if *same == hash => *since,
+            let open = self.open(now);
+            // Whoever has written since then, the same bytes or others and these again, may still be at it.
+            let since = match &open.undecided {
+                Some(Undecided::Candidate { handoff, since }) if handoff.hash() == hash => open.stamp_since.max(*since),
                 _ => now,
             };
             if now.duration_since(since) < CONFIRM {
-                self.open(now).undecided = Some(Undecided::Candidate { hash, since });
+                open.undecided = Some(Undecided::Candidate { handoff, since });
                 return Step::ReadAt(since + CONFIRM);
             }
         }
@@ -440,7 +424,8 @@ impl File {
             if matches!(self.undecided(), Some(Undecided::Suspect { fault: other, .. }) if *other != fault) {
                 self.initial = false;
             }
-            self.open(now).undecided = Some(Undecided::Suspect { fault, error, since });
+            let before = self.coming().cloned();
+            self.open(now).undecided = Some(Undecided::Suspect { fault, error, since, before });
             // A read is cheap, and sees the rest of the bytes arrive; a listing only has to confirm.
             let end = since + settle_time;
             return match again {

@@ -14,18 +14,19 @@ use crate::event::RemovedReason;
 use crate::replica::ReplicaKey;
 
 /// What is compared before and after a step of a file.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct Before {
     pub(super) rank: Option<Rank>,
     pub(super) invalid: bool,
     pub(super) undecided: bool,
-    pub(super) candidate: bool,
+    /// The replica that it may speak of next.
+    coming: Option<ReplicaKey>,
 }
 
 impl Before {
     pub(super) fn of(file: &File) -> Self {
         let (invalid, undecided) = (file.verdict.is_some(), file.is_undecided());
-        Self { rank: file.rank(), invalid, undecided, candidate: file.is_candidate() }
+        Self { rank: file.rank(), invalid, undecided, coming: file.coming().cloned().map(ReplicaKey) }
     }
 }
 
@@ -51,8 +52,9 @@ impl Reconciler {
                 self.claims_changed(replica, None);
             }
         }
+        let is_over = before.invalid && !after.invalid;
         self.count(before, after);
-        if before.invalid && !after.invalid {
+        if is_over {
             self.differs(Subject::Invalid(id));
         }
         self.decided_at_start(id);
@@ -118,7 +120,7 @@ impl Reconciler {
     }
 
     pub(super) fn gone(&mut self, id: FileId, before: Before) {
-        self.count(before, Before { rank: None, invalid: false, undecided: false, candidate: false });
+        self.count(before, Before { rank: None, invalid: false, undecided: false, coming: None });
         self.schedule.forget(id);
         self.outbox.forgive(Subject::Invalid(id));
         self.resolved(Subject::Invalid(id));
@@ -142,7 +144,30 @@ impl Reconciler {
         let moved = |count: usize, was: bool, is: bool| count + usize::from(is) - usize::from(was);
         self.invalid_files = moved(self.invalid_files, before.invalid, after.invalid);
         self.undecided_files = moved(self.undecided_files, before.undecided, after.undecided);
-        self.candidates = moved(self.candidates, before.candidate, after.candidate);
+        if before.coming != after.coming {
+            if let Some(key) = after.coming {
+                *self.coming.entry(key).or_default() += 1;
+            }
+            before.coming.into_iter().for_each(|key| self.has_come(&key));
+        }
+    }
+
+    /// A file says by now what it has to say of the replica, or will not.
+    fn has_come(&mut self, key: &ReplicaKey) {
+        if let Some(count) = self.coming.get_mut(key) {
+            *count -= 1;
+            if *count > 0 {
+                return;
+            }
+            self.coming.remove(key);
+        }
+        // What nothing speaks of any more was not said to be gone as long as something might.
+        if let Some((id, replica)) = self.replicas.find(key).and_then(|id| Some((id, self.replicas.get(id)?)))
+            && replica.claims().is_empty()
+        {
+            self.registry_changes.push(key.clone());
+            self.differs(Subject::Replica(id));
+        }
     }
 
     pub(super) fn postpone(&mut self, id: FileId) {

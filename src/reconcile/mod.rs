@@ -29,7 +29,7 @@ mod table;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -44,7 +44,7 @@ pub(crate) use announcement::Taken;
 pub(crate) use document::{Document, Fault};
 use events::Flight;
 pub(crate) use events::News;
-use file::{File, Look, Step};
+use file::{File, Step};
 use follow::Before;
 use leftover::Followed;
 pub(crate) use leftover::process_of;
@@ -167,8 +167,8 @@ pub(crate) struct Reconciler {
     registry_changes: Vec<ReplicaKey>,
     invalid_files: usize,
     undecided_files: usize,
-    /// Files with good bytes that are not believed yet.
-    candidates: usize,
+    /// Of which replicas how many files may speak, once they are believed.
+    coming: HashMap<ReplicaKey, usize>,
 }
 
 impl Reconciler {
@@ -196,7 +196,7 @@ impl Reconciler {
             registry_changes: Vec::new(),
             invalid_files: 0,
             undecided_files: 0,
-            candidates: 0,
+            coming: HashMap::new(),
         }
     }
 
@@ -215,10 +215,10 @@ impl Reconciler {
         let arrivals: Vec<&Entry> = arrivals.iter().filter(|it| matches!(it.seen, Seen::File(_))).collect();
         self.arriving = true;
         let mut steps = Vec::with_capacity(arrivals.len());
-        let look = Look { settle_time: self.settle_time, early: true, comes: false };
+        let settle_time = self.settle_time;
         let created = self.files.add(&arrivals, |entry| {
             let mut file = File::new(entry.name.clone(), now, false);
-            steps.push((Before::of(&file), file.seen(now, entry.seen, look)));
+            steps.push((Before::of(&file), file.seen(now, entry.seen, settle_time, true)));
             file
         });
         for (id, (before, step)) in created.into_iter().zip(steps) {
@@ -247,14 +247,14 @@ impl Reconciler {
         // In a poll that finds nothing changed, nothing is allocated here.
         let mut steps: Vec<(FileId, Before, Step)> = Vec::new();
         let mut news = Vec::new();
-        let look = Look { settle_time: self.settle_time, early, comes: self.candidates > 0 };
+        let settle_time = self.settle_time;
         let created = self.files.walk(
             &listing.entries,
             |id, file, entry| {
                 let before = Before::of(file);
                 let step = match entry {
-                    Some(entry) => file.seen(now, entry.seen, look),
-                    None => file.unlisted(now, listing.certain, look.comes),
+                    Some(entry) => file.seen(now, entry.seen, settle_time, early),
+                    None => file.unlisted(now, listing.certain),
                 };
                 if step != Step::Nothing || before.rank != file.rank() || before.undecided != file.is_undecided() {
                     steps.push((id, before, step));
@@ -262,7 +262,7 @@ impl Reconciler {
             },
             |entry| {
                 let mut file = File::new(entry.name.clone(), now, initial);
-                news.push((Before::of(&file), file.seen(now, entry.seen, look)));
+                news.push((Before::of(&file), file.seen(now, entry.seen, settle_time, early)));
                 file
             },
         );
@@ -282,6 +282,7 @@ impl Reconciler {
     /// The directory could not be listed completely: that says nothing of any file.
     pub(crate) fn handle_scan_error(&mut self, began: Instant, error: Error) {
         self.schedule.scanned(began);
+        self.schedule.failed(began);
         self.unavailable(error);
     }
 
@@ -429,13 +430,16 @@ impl Reconciler {
         if self.arriving && self.relist {
             return None;
         }
-        let Some(replica) = self.registry_changes.pop() else {
-            self.registry_changes.shrink_to(64);
-            return None;
-        };
-        let in_force = self.replicas.find(&replica).and_then(|id| self.in_force_of(self.replicas.get(id)?));
-        let handoff = in_force.map(|(_, version)| version.handoff.clone());
-        Some(RegistryChange { replica, handoff })
+        while let Some(replica) = self.registry_changes.pop() {
+            let known = self.replicas.find(&replica).and_then(|id| self.replicas.get(id));
+            if known.is_none_or(|known| !self.is_between_files(known)) {
+                let in_force = known.and_then(|known| self.in_force_of(known));
+                let handoff = in_force.map(|(_, version)| version.handoff.clone());
+                return Some(RegistryChange { replica, handoff });
+            }
+        }
+        self.registry_changes.shrink_to(64);
+        None
     }
 
     /// The ticket of an event that is out of date, and should be taken back if the host has not taken it yet.

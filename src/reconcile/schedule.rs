@@ -10,6 +10,9 @@ use super::table::FileId;
 /// cost the host a processor. What a slow disk held up cost none, and keeps nothing waiting for longer than it took.
 const REST: (Duration, u32) = (Duration::from_millis(5), 4);
 
+/// A scan between two polls that failed is tried again after so long: what asked for it will not ask again.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+
 #[derive(Debug)]
 pub(super) struct Schedule {
     interval: Duration,
@@ -52,6 +55,13 @@ impl Schedule {
         }
         self.next_scan = self.next_poll;
         early
+    }
+
+    /// The scan that began then could not be made.
+    pub(super) fn failed(&mut self, began: Instant) {
+        if self.was_between {
+            self.scan_by(began + TRY_AGAIN);
+        }
     }
 
     /// All that followed from the scan that began then is done, and took so much of the processor. A tenth of its time goes

@@ -189,8 +189,8 @@ impl World {
                 break;
             }
         }
-        let candidates = self.core.files.iter().filter(|(_, file)| file.is_candidate()).count();
-        assert_eq!(self.core.candidates, candidates);
+        let coming = self.core.files.iter().filter(|(_, file)| file.coming().is_some()).count();
+        assert_eq!(self.core.coming.values().sum::<usize>(), coming);
         if let Some(began) = scan {
             self.core.handle_round_end(began, self.now, self.scan_costs);
         }

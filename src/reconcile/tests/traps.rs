@@ -405,3 +405,72 @@ fn regression_a_replica_whose_file_goes_is_not_removed_before_it_is_known_what_c
         assert!(world.now - gone <= INTERVAL + GRACE, "{:?}", world.now - gone);
     }
 }
+
+/// Three pieces, of which the second changes no byte: the first two are no version, however long they look the same.
+#[test]
+fn regression_bytes_that_are_written_again_have_to_last_anew() {
+    for interval in [10, 1000] {
+        let mut world = World::with(Settings { poll_interval: ms(interval), ..Settings::default() });
+        world.disk.replace("a.json", &doc("p", "r0", "old"));
+        let mut world = world.settled();
+        for piece in ["mixed", "mixed", "whole"] {
+            world.disk.overwrite("a.json", &doc("p", "r0", piece));
+            world.notice();
+            world.run(ms(45));
+            assert_eq!(world.heard(), [""; 0], "{interval} {piece}");
+        }
+        world.run(ms(3000));
+        assert_eq!(world.heard(), ["updated r0 whole"]);
+    }
+}
+
+/// What comes in the place of a file is rewritten before it is believed.
+#[test]
+fn regression_a_replica_is_not_removed_as_long_as_what_comes_speaks_of_it() {
+    for truncated in [false, true] {
+        let mut world = World::new();
+        world.disk.replace("a.json", &doc("p", "r0", "a"));
+        let mut world = world.settled();
+        world.disk.create("b.json", &doc("p", "r0", "b"));
+        world.disk.remove("a.json");
+        world.notice();
+        world.run(ms(30));
+        if truncated {
+            world.disk.overwrite("b.json", "");
+            world.notice();
+            world.run(ms(45));
+        }
+        world.disk.overwrite("b.json", &doc("p", "r0", "c"));
+        world.run(ms(3000));
+        assert_eq!(world.heard(), ["updated r0 c"], "{truncated}");
+        // What comes and goes without having been believed takes nothing with it but what was there before.
+        world.disk.create("d.json", &doc("p", "r0", "d"));
+        world.disk.remove("b.json");
+        world.notice();
+        world.run(ms(20));
+        world.disk.remove("d.json");
+        world.run(INTERVAL + GRACE);
+        assert_eq!(world.heard(), ["removed r0 file_removed"], "{truncated}");
+    }
+}
+
+/// In place, and read one after the other.
+#[test]
+fn regression_files_that_change_roles_in_place_remove_nothing() {
+    let mut world = World::new();
+    let names = ["a.json", "b.json", "c.json"];
+    for (name, replica) in names.into_iter().zip(["r0", "r1", "r2"]) {
+        world.disk.replace(name, &doc("p", replica, "x"));
+    }
+    let mut world = world.settled();
+    world.read_takes = ms(3);
+    for (name, replica) in names.into_iter().zip(["r1", "r2", "r0"]) {
+        world.disk.overwrite(name, &doc("p", replica, "x"));
+    }
+    world.notice();
+    world.run(ms(3000));
+    // For a moment two of them say the same.
+    let mut heard: Vec<_> = world.heard().into_iter().filter(|event| !event.starts_with("conflict")).collect();
+    heard.sort();
+    assert_eq!(heard, ["updated r0 x", "updated r1 x", "updated r2 x"]);
+}

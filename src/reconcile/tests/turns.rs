@@ -46,3 +46,19 @@ fn a_host_has_its_turn_also_where_a_round_takes_longer_than_the_interval() {
     core.handle_notice(now + ms(400));
     assert_eq!(core.poll_timeout(), now + ms(440), "whoever asks");
 }
+
+/// With polls once an hour it is a notification that asks for a scan, and it asks once.
+#[test]
+fn regression_a_scan_that_was_notified_and_failed_is_tried_again_before_the_next_poll() {
+    let mut world = World::with(Settings { poll_interval: ms(3_600_000), ..Settings::default() }).settled();
+    world.disk.listing_fails = true;
+    world.disk.replace("a.json", &doc("p", "r0", "x"));
+    world.notice();
+    world.run(ms(2500));
+    assert_eq!(world.heard(), ["unavailable"]);
+    world.disk.listing_fails = false;
+    world.run(ms(1100));
+    let mut heard = world.heard();
+    heard.sort();
+    assert_eq!(heard, ["available", "ready r0 x"]);
+}
