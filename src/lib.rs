@@ -62,6 +62,7 @@
 //! - The directory is not searched recursively; hidden files and names that do not end in `.json` are ignored.
 //! - A writer that overwrites a file in place *without truncating it*, in pieces more than 50 ms apart, cannot be told from
 //!   one that has finished: use [`publish`], or rename.
+//! - What is written through a shared `mmap` is seen when the kernel gives the file another time.
 //! - Two versions of a file that hash to the same 64 bits would be taken for one.
 //! - A child that is forked has no part in the watchers of its parent: to stop or drop its copies does nothing there, and
 //!   nothing else may be done with them. It may start watchers of its own.
