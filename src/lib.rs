@@ -65,7 +65,8 @@
 //! - What is written through a shared `mmap` is seen when the kernel gives the file another time.
 //! - Two versions of a file that hash to the same 64 bits would be taken for one.
 //! - A child that is forked has no part in the watchers of its parent: to stop or drop its copies does nothing there, and
-//!   nothing else may be done with them. It may start watchers of its own.
+//!   nothing else may be done with them. It may start watchers of its own; where other threads of the parent were in the
+//!   library at that moment, those may hang: fork before, or let the child exec.
 //! - By default what the directory says is believed: who can write to it can route requests; see [`TrustPolicy`].
 
 #[cfg(not(unix))]

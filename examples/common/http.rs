@@ -5,7 +5,8 @@
 //! with each request. The same proxy is for peers that nobody knows: headers that come byte by byte, and answers that are read
 //! so, have a bound for each byte, and none for all of them.
 //!
-//! `oxhttp` 0.3 wants a `Host` header in requests of HTTP/1.0, too, and panics at some (`CONNECT a:1`). That ends their connection alone: `panic = "abort"` is not for it.
+//! `oxhttp` 0.3 wants a `Host` header in requests of HTTP/1.0, too. It panics at some requests (`CONNECT a:1`), which ends their
+//! connection alone: `panic = "abort"` is not for it.
 
 use std::fmt;
 use std::io;
